@@ -1,0 +1,83 @@
+#include "godwit/base/mapping.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "godwit/base/units.h"
+
+namespace godwit {
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this != &other) {
+    reset();
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+  return *this;
+}
+
+void Mapping::reset() {
+  if (data_ != nullptr) {
+    ::munmap(data_, size_);
+    data_ = nullptr;
+    size_ = 0;
+  }
+}
+
+Result<Mapping> Mapping::shared(int fd, std::uint64_t offset, std::size_t size) {
+  // Reserve with room to align, then map over the aligned part: address and file offset agree
+  // modulo 2 MiB, which huge-page collapse needs.
+  constexpr std::size_t kAlign = 2 * kMiB;
+  const std::size_t slack = size >= kAlign ? kAlign : 0;
+  void* reserved =
+      ::mmap(nullptr, size + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) {
+    return fail_errno(errno, "mmap", fmt::format("{} bytes of address space", size));
+  }
+  auto* base = static_cast<std::byte*>(reserved);
+  std::byte* start = base;
+  if (slack != 0) {
+    const auto misfit = (reinterpret_cast<std::uintptr_t>(base) - offset) % kAlign;
+    start = base + (misfit == 0 ? 0 : kAlign - misfit);
+  }
+  void* mapped = ::mmap(
+      start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED) {
+    const int saved = errno;
+    ::munmap(base, size + slack);
+    return fail_errno(saved, "mmap", fmt::format("{} bytes of guest memory", size));
+  }
+  if (start > base) {
+    ::munmap(base, static_cast<std::size_t>(start - base));
+  }
+  if (start + size < base + size + slack) {
+    ::munmap(start + size, static_cast<std::size_t>(base + size + slack - (start + size)));
+  }
+  return Mapping(start, size);
+}
+
+Result<Mapping> Mapping::anonymous(std::size_t size) {
+  void* mapped = ::mmap(
+      nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) {
+    return fail_errno(errno, "mmap", fmt::format("{} bytes", size));
+  }
+  return Mapping(static_cast<std::byte*>(mapped), size);
+}
+
+Result<Fd> create_memfd(const char* name, std::uint64_t size) {
+  Fd fd(::memfd_create(name, MFD_CLOEXEC));
+  if (!fd.valid()) {
+    return fail_errno(errno, "memfd_create");
+  }
+  if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+    return fail_errno(errno, "ftruncate", fmt::format("memfd of {} bytes", size));
+  }
+  return fd;
+}
+
+}  // namespace godwit

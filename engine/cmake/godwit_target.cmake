@@ -1,0 +1,52 @@
+# The one place that says how godwit's targets are built.
+
+# Flags of a preset sit on an interface target, so that the freestanding guest payload does not inherit them.
+add_library(godwit_flags INTERFACE)
+target_compile_options(godwit_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror=return-type
+  -Wnon-virtual-dtor -Woverloaded-virtual -fno-strict-aliasing)
+if(GODWIT_SANITIZE)
+  target_compile_options(godwit_flags INTERFACE -fsanitize=${GODWIT_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(godwit_flags INTERFACE -fsanitize=${GODWIT_SANITIZE})
+  target_compile_definitions(godwit_flags INTERFACE GODWIT_SANITIZED=1)
+endif()
+if(GODWIT_FUZZ)
+  target_compile_options(godwit_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# godwit_library(NAME DIR sources... LINK targets... PRIVATE_LINK targets...)
+# declares the static library godwit_NAME with the alias godwit::NAME; public headers live in <here>/include.
+function(godwit_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;LINK;PRIVATE_LINK" ${ARGN})
+  add_library(godwit_${name} STATIC ${ARG_SOURCES})
+  add_library(godwit::${name} ALIAS godwit_${name})
+  target_sources(godwit_${name} PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${ARG_HEADERS})
+  target_include_directories(godwit_${name} PRIVATE src)
+  target_link_libraries(godwit_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK} $<BUILD_INTERFACE:godwit_flags>)
+  set_target_properties(godwit_${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON POSITION_INDEPENDENT_CODE ON
+    EXPORT_NAME ${name})
+endfunction()
+
+# godwit_executable(NAME SOURCES sources... LINK targets...): an executable of ours; mimalloc replaces its malloc,
+# except under sanitizers, which need their own.
+function(godwit_executable name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} godwit_flags)
+  if(NOT GODWIT_SANITIZE)
+    target_link_libraries(${name} PRIVATE mimalloc)
+  endif()
+endfunction()
+
+# godwit_test(NAME SOURCES ... LINK ... LABELS ...): a GoogleTest program, one ctest entry a test case.
+function(godwit_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main godwit_flags)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  include(GoogleTest)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
+    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+endfunction()
