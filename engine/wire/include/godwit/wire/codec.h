@@ -1,0 +1,237 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "godwit/base/error.h"
+#include "godwit/base/result.h"
+#include "godwit/base/units.h"
+#include "godwit/wire/format.h"
+
+/// One struct a message, `encode` to its body and `decode_x` back. A decoder accepts exactly the
+/// bytes that an encoder can make: leftovers, unknown enum values, non-zero reserved bytes and
+/// counts over their cap are kProtocol errors that name the message, the field and the reason.
+/// Counts are checked against the bytes that are there before anything is allocated. Thread: any;
+/// nothing here keeps state.
+namespace godwit::wire {
+
+inline constexpr std::size_t kMaxVersions = 16;
+inline constexpr std::size_t kMaxTextBytes = 4096;
+inline constexpr std::size_t kMaxNameBytes = 64;  ///< kind, placement, section names
+inline constexpr std::size_t kMaxRegions = 64;
+inline constexpr std::size_t kMaxSections = 1024;
+inline constexpr std::size_t kMaxStaleRuns = 32768;
+inline constexpr std::size_t kMaxRequestPages = 256;
+inline constexpr std::size_t kMaxFiguresBytes = kMaxControlBody - 4;
+
+using SessionId = std::array<std::byte, 16>;
+
+enum class Role : std::uint8_t { kSource = 1, kTarget = 2 };
+enum class ChannelKind : std::uint8_t { kControl = 1, kBulk = 2, kUrgent = 3 };
+enum class Mode : std::uint8_t { kHybrid = 1, kPrecopy = 2, kPostcopy = 3, kStopAndCopy = 4 };
+
+/// One named, versioned piece of machine state or configuration; the payload is opaque here.
+struct Section {
+  std::string name;
+  std::uint32_t instance = 0;
+  std::uint32_t version = 1;
+  bool required = true;  ///< a receiver that does not know it refuses; otherwise it skips it
+  std::vector<std::byte> payload;
+  friend bool operator==(const Section&, const Section&) = default;
+};
+
+/// First frame of a connection. Its body never changes between protocol versions.
+struct Hello {
+  std::vector<std::uint16_t> versions_offered;  ///< 1 .. kMaxVersions, none 0, none twice
+  std::uint64_t features_offered = 0;
+  std::uint64_t features_required = 0;  ///< a subset of those offered
+  SessionId session_id{};               ///< zero on the first connection: the target issues it
+  Role role = Role::kSource;
+  ChannelKind channel_kind = ChannelKind::kControl;
+  std::uint16_t channel_index = 0;
+  std::uint32_t session_epoch = 0;
+  friend bool operator==(const Hello&, const Hello&) = default;
+};
+
+struct Welcome {
+  std::uint16_t version = 0;
+  std::uint64_t features = 0;  ///< in force from the next frame on
+  SessionId session_id{};
+  std::uint32_t session_epoch = 0;
+  friend bool operator==(const Welcome&, const Welcome&) = default;
+};
+
+/// Its body never changes between protocol versions. A code that this build does not know decodes
+/// as kRefused.
+struct Refuse {
+  ErrorCode code = ErrorCode::kRefused;
+  std::uint16_t phase = 0;
+  std::string text;
+  friend bool operator==(const Refuse&, const Refuse&) = default;
+};
+
+struct RegionInfo {
+  std::uint64_t gpa = 0;         ///< a multiple of 4096
+  std::uint64_t page_count = 0;  ///< at least 1
+  friend bool operator==(const RegionInfo&, const RegionInfo&) = default;
+};
+
+struct Describe {
+  Mode mode = Mode::kHybrid;
+  bool prealloc = false;
+  bool postcopy_possible = true;  ///< pages may come after the switch
+  std::uint32_t vcpus = 0;
+  std::string kind;                   ///< "kvm" or "process"
+  std::vector<RegionInfo> regions;    ///< 1 .. kMaxRegions
+  std::uint64_t populated_pages = 0;  ///< a hint for progress figures
+  std::vector<Section> config;
+  friend bool operator==(const Describe&, const Describe&) = default;
+};
+
+struct Accept {
+  std::uint64_t prealloc_ns = 0;
+  std::string placement;
+  friend bool operator==(const Accept&, const Accept&) = default;
+};
+
+struct Stale {
+  std::vector<PageRun> runs;  ///< at most kMaxStaleRuns, each non-empty
+  friend bool operator==(const Stale&, const Stale&) = default;
+};
+
+struct Barrier {
+  std::uint64_t id = 0;
+  friend bool operator==(const Barrier&, const Barrier&) = default;
+};
+
+struct BarrierAck {
+  std::uint64_t id = 0;
+  friend bool operator==(const BarrierAck&, const BarrierAck&) = default;
+};
+
+struct FinalSync {
+  std::uint64_t pending_pages = 0;
+  std::uint64_t pending_hash = 0;
+  friend bool operator==(const FinalSync&, const FinalSync&) = default;
+};
+
+struct State {
+  std::vector<Section> sections;
+  friend bool operator==(const State&, const State&) = default;
+};
+
+struct Ready {
+  friend bool operator==(const Ready&, const Ready&) = default;
+};
+
+struct Commit {
+  friend bool operator==(const Commit&, const Commit&) = default;
+};
+
+struct Running {
+  std::uint64_t load_ns = 0;
+  std::uint64_t resume_ns = 0;
+  std::int64_t first_run_ns = 0;
+  friend bool operator==(const Running&, const Running&) = default;
+};
+
+struct NotStarted {
+  ErrorCode code = ErrorCode::kRefused;
+  std::string text;
+  friend bool operator==(const NotStarted&, const NotStarted&) = default;
+};
+
+struct PageRequest {
+  std::vector<PageId> pages;  ///< 1 .. kMaxRequestPages
+  friend bool operator==(const PageRequest&, const PageRequest&) = default;
+};
+
+struct BackgroundEnd {
+  std::uint64_t pages = 0;
+  friend bool operator==(const BackgroundEnd&, const BackgroundEnd&) = default;
+};
+
+struct Complete {
+  std::vector<std::byte> figures;  ///< at most kMaxFiguresBytes, opaque here
+  friend bool operator==(const Complete&, const Complete&) = default;
+};
+
+struct Finish {
+  friend bool operator==(const Finish&, const Finish&) = default;
+};
+
+struct Cancel {
+  std::string text;
+  friend bool operator==(const Cancel&, const Cancel&) = default;
+};
+
+struct CancelAck {
+  friend bool operator==(const CancelAck&, const CancelAck&) = default;
+};
+
+struct Abort {
+  ErrorCode code = ErrorCode::kInternal;
+  std::uint16_t phase = 0;
+  std::string text;
+  friend bool operator==(const Abort&, const Abort&) = default;
+};
+
+/// Whether a description or state that came from the machine can travel. Call it before encode(),
+/// while the guest still runs where possible: encode() ends the process on values that cannot.
+/// Errors: kInvalidArgument with the field and its limit.
+[[nodiscard]] Status validate(const Describe& message);
+[[nodiscard]] Status validate(const State& message);
+
+/// The body of a message. Texts are made printable and cut to kMaxTextBytes; all other limits are
+/// the caller's duty. Requires: the limits noted at the fields hold (validate() for Describe and
+/// State).
+[[nodiscard]] std::vector<std::byte> encode(const Hello& message);
+[[nodiscard]] std::vector<std::byte> encode(const Welcome& message);
+[[nodiscard]] std::vector<std::byte> encode(const Refuse& message);
+[[nodiscard]] std::vector<std::byte> encode(const Describe& message);
+[[nodiscard]] std::vector<std::byte> encode(const Accept& message);
+[[nodiscard]] std::vector<std::byte> encode(const Stale& message);
+[[nodiscard]] std::vector<std::byte> encode(const Barrier& message);
+[[nodiscard]] std::vector<std::byte> encode(const BarrierAck& message);
+[[nodiscard]] std::vector<std::byte> encode(const FinalSync& message);
+[[nodiscard]] std::vector<std::byte> encode(const State& message);
+[[nodiscard]] std::vector<std::byte> encode(const Ready& message);
+[[nodiscard]] std::vector<std::byte> encode(const Commit& message);
+[[nodiscard]] std::vector<std::byte> encode(const Running& message);
+[[nodiscard]] std::vector<std::byte> encode(const NotStarted& message);
+[[nodiscard]] std::vector<std::byte> encode(const PageRequest& message);
+[[nodiscard]] std::vector<std::byte> encode(const BackgroundEnd& message);
+[[nodiscard]] std::vector<std::byte> encode(const Complete& message);
+[[nodiscard]] std::vector<std::byte> encode(const Finish& message);
+[[nodiscard]] std::vector<std::byte> encode(const Cancel& message);
+[[nodiscard]] std::vector<std::byte> encode(const CancelAck& message);
+[[nodiscard]] std::vector<std::byte> encode(const Abort& message);
+
+/// Errors: kProtocol; kChecksum when a section's own hash does not match.
+[[nodiscard]] Result<Hello> decode_hello(std::span<const std::byte> body);
+[[nodiscard]] Result<Welcome> decode_welcome(std::span<const std::byte> body);
+[[nodiscard]] Result<Refuse> decode_refuse(std::span<const std::byte> body);
+[[nodiscard]] Result<Describe> decode_describe(std::span<const std::byte> body);
+[[nodiscard]] Result<Accept> decode_accept(std::span<const std::byte> body);
+[[nodiscard]] Result<Stale> decode_stale(std::span<const std::byte> body);
+[[nodiscard]] Result<Barrier> decode_barrier(std::span<const std::byte> body);
+[[nodiscard]] Result<BarrierAck> decode_barrier_ack(std::span<const std::byte> body);
+[[nodiscard]] Result<FinalSync> decode_final_sync(std::span<const std::byte> body);
+[[nodiscard]] Result<State> decode_state(std::span<const std::byte> body);
+[[nodiscard]] Result<Ready> decode_ready(std::span<const std::byte> body);
+[[nodiscard]] Result<Commit> decode_commit(std::span<const std::byte> body);
+[[nodiscard]] Result<Running> decode_running(std::span<const std::byte> body);
+[[nodiscard]] Result<NotStarted> decode_not_started(std::span<const std::byte> body);
+[[nodiscard]] Result<PageRequest> decode_page_request(std::span<const std::byte> body);
+[[nodiscard]] Result<BackgroundEnd> decode_background_end(std::span<const std::byte> body);
+[[nodiscard]] Result<Complete> decode_complete(std::span<const std::byte> body);
+[[nodiscard]] Result<Finish> decode_finish(std::span<const std::byte> body);
+[[nodiscard]] Result<Cancel> decode_cancel(std::span<const std::byte> body);
+[[nodiscard]] Result<CancelAck> decode_cancel_ack(std::span<const std::byte> body);
+[[nodiscard]] Result<Abort> decode_abort(std::span<const std::byte> body);
+
+}  // namespace godwit::wire
