@@ -1,0 +1,163 @@
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "godwit/base/check.h"
+#include "godwit/base/units.h"
+
+namespace godwit::engine {
+
+/// Interleaving points of AtomicBitmap that the simulator hooks; nothing in production.
+struct NoBitmapHooks {
+  static constexpr bool kSummaryOnlyWhenLeafWasZero = false;
+  static void between_leaf_and_summary() {}
+};
+
+// A bitmap of pages with a summary level: bit w of the summary says that leaf word w may hold a set
+// bit.
+//
+// The problem: a sync must find the few dirty words of a terabyte guest without reading 32 MiB of
+// bitmap, while producers go on marking and nobody takes a lock. A producer sets the leaf first and
+// then the summary bit; a consumer takes the summary first and then the leaf. So when a mark has
+// completed, either the consumer finds the summary bit, or it has taken the leaf with the mark in
+// it.
+//
+// The producer sets the summary bit unconditionally. To skip it when the leaf was not zero before
+// looks like a cheap win and is wrong: the producer that found the leaf zero may not have set the
+// summary yet, and a consumer that comes in between misses a mark that had completed. The simulator
+// plants exactly that and finds it.
+
+/// Lock-free bitmap of one region's pages, with a summary level.
+/// Shape: bit i of word w = page 64 w + i of the region.
+/// Thread: any number of producers (set) and claimers; harvest by one consumer at a time.
+/// Cost: one bit a page plus 1/64; a harvest costs O(dirty words).
+template <typename Hooks = NoBitmapHooks>
+class BasicAtomicBitmap {
+ public:
+  explicit BasicAtomicBitmap(std::uint64_t bits)
+      : bits_(bits),
+        words_((bits + 63) / 64),
+        leaf_(std::make_unique<std::atomic<std::uint64_t>[]>(words_)),
+        summary_(std::make_unique<std::atomic<std::uint64_t>[]>((words_ + 63) / 64)) {}
+
+  [[nodiscard]] std::uint64_t bit_count() const { return bits_; }
+  [[nodiscard]] std::uint64_t word_count() const { return words_; }
+
+  /// Sets the bits of `mask` in word `word`; returns the word as it was before.
+  std::uint64_t set(std::uint64_t word, std::uint64_t mask) {
+    GODWIT_CHECK(word < words_);
+    // release: what the producer wrote before is visible to the claimer or harvester that acquires
+    // the leaf.
+    const auto before = leaf_[word].fetch_or(mask, std::memory_order_acq_rel);
+    Hooks::between_leaf_and_summary();
+    if (!Hooks::kSummaryOnlyWhenLeafWasZero || before == 0) {
+      // release: pairs with the acquire exchange in harvest(): who sees the summary bit sees the
+      // leaf.
+      summary_[word / 64].fetch_or(1ULL << (word % 64), std::memory_order_release);
+    }
+    return before;
+  }
+
+  /// Clears the bits of `mask`; returns those that were set and are now the caller's.
+  std::uint64_t claim(std::uint64_t word, std::uint64_t mask) {
+    GODWIT_CHECK(word < words_);
+    // acq_rel: pairs with set(); a bit is handed to exactly one claimer.
+    return leaf_[word].fetch_and(~mask, std::memory_order_acq_rel) & mask;
+  }
+
+  /// The word as it is; pairs with set().
+  [[nodiscard]] std::uint64_t word(std::uint64_t index) const {
+    return leaf_[index].load(std::memory_order_acquire);
+  }
+  [[nodiscard]] bool test(std::uint64_t bit) const {
+    return ((word(bit / 64) >> (bit % 64)) & 1) != 0;
+  }
+
+  /// Takes all set bits: calls `found(word, bits)` for each non-zero word in address order.
+  template <typename Found>
+  void harvest(Found&& found) {
+    for (std::uint64_t s = 0; s < (words_ + 63) / 64; ++s) {
+      // acquire: pairs with the release in set(). The plain load first keeps clean cache lines
+      // shared.
+      if (summary_[s].load(std::memory_order_relaxed) == 0) {
+        continue;
+      }
+      auto flagged = summary_[s].exchange(0, std::memory_order_acq_rel);
+      while (flagged != 0) {
+        const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
+        flagged &= flagged - 1;
+        const auto bits = leaf_[index].exchange(0, std::memory_order_acq_rel);
+        if (bits != 0) {
+          found(index, bits);
+        }
+      }
+    }
+  }
+
+  /// The first word at or after `from` that holds a set bit, or word_count(). Leaves everything as
+  /// it is.
+  [[nodiscard]] std::uint64_t next_word(std::uint64_t from) const {
+    while (from < words_) {
+      const auto s = from / 64;
+      auto flagged = summary_[s].load(std::memory_order_acquire) & (~0ULL << (from % 64));
+      while (flagged != 0) {
+        const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
+        if (word(index) != 0) {
+          return index;
+        }
+        flagged &= flagged - 1;
+      }
+      from = (s + 1) * 64;
+    }
+    return words_;
+  }
+
+ private:
+  std::uint64_t bits_;
+  std::uint64_t words_;
+  std::unique_ptr<std::atomic<std::uint64_t>[]> leaf_;
+  std::unique_ptr<std::atomic<std::uint64_t>[]> summary_;
+};
+
+using AtomicBitmap = BasicAtomicBitmap<>;
+
+/// One bitmap a region, never one over the holes of the address space.
+class RegionBitmaps {
+ public:
+  explicit RegionBitmaps(const std::vector<std::uint64_t>& region_pages) {
+    for (const auto pages : region_pages) {
+      maps_.push_back(std::make_unique<AtomicBitmap>(pages));
+    }
+  }
+  [[nodiscard]] std::size_t size() const { return maps_.size(); }
+  AtomicBitmap& operator[](std::size_t region) { return *maps_[region]; }
+  const AtomicBitmap& operator[](std::size_t region) const { return *maps_[region]; }
+
+ private:
+  std::vector<std::unique_ptr<AtomicBitmap>> maps_;
+};
+
+/// Calls `found(first, count)` for every run of set bits of word `word`.
+template <typename Found>
+void for_each_run(std::uint64_t word, std::uint64_t bits, Found&& found) {
+  while (bits != 0) {
+    const auto first = static_cast<unsigned>(std::countr_zero(bits));
+    const auto count = static_cast<unsigned>(std::countr_one(bits >> first));
+    found(word * 64 + first, std::uint64_t{count});
+    if (first + count >= 64) {
+      return;
+    }
+    bits &= ~0ULL << (first + count);
+  }
+}
+
+/// The mask of bits first .. first+count-1; count 1..64.
+constexpr std::uint64_t bit_mask(unsigned first, unsigned count) {
+  return (count >= 64 ? ~0ULL : ((1ULL << count) - 1)) << first;
+}
+
+}  // namespace godwit::engine

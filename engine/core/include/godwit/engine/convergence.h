@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "godwit/engine/options.h"
+
+namespace godwit::engine {
+
+/// What the end of a round says.
+struct RoundEnd {
+  std::uint32_t rounds_done = 0;
+  std::uint64_t pending_pages = 0;           ///< dirtied meanwhile
+  std::uint64_t previous_pending_pages = 0;  ///< at the end of the round before; 0 = none
+  double bytes_per_s = 0;                    ///< of this round
+  bool switch_requested = false;
+};
+
+enum class Verdict : std::uint8_t { kNextRound = 1, kSwitchLive, kSwitchPaused, kGiveUp };
+
+/// Decides after each pre-copy round. Hybrid switches after its rounds, when the dirty set stops
+/// shrinking or on request, since its blackout carries no pages; precopy stops the guest when the
+/// rest fits the downtime limit.
+Verdict judge_round(const SourceOptions& options, const RoundEnd& end);
+/// Whether the remaining pages fit the limit at the measured speed.
+bool fits_downtime(const SourceOptions& options, const RoundEnd& end);
+
+}  // namespace godwit::engine

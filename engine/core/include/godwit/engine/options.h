@@ -1,0 +1,55 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "godwit/base/units.h"
+
+namespace godwit::engine {
+
+enum class Mode : std::uint8_t { kHybrid = 1, kPrecopy = 2, kPostcopy = 3, kStopAndCopy = 4 };
+enum class OnNoConvergence : std::uint8_t { kForce = 1, kFail = 2 };
+
+/// Faults that a test plants on purpose; the guest or a checksum must catch each.
+enum class InjectedFault : std::uint8_t {
+  kNone = 0,
+  kFlipBit,
+  kDropPage,
+  kStalePage,
+  kSkipRegister,
+  kBlackoutDelay,
+  kCutBeforeCommit,
+  kCutAfterCommit
+};
+
+struct Injection {
+  InjectedFault fault = InjectedFault::kNone;
+  PageId page;                      ///< of flip-bit and drop-page
+  std::vector<PageRun> candidates;  ///< of stale-page: pages whose loss the guest can notice
+  std::int64_t delay_ns = 0;        ///< of blackout-delay
+};
+
+struct SourceOptions {
+  Mode mode = Mode::kHybrid;
+  std::uint32_t switch_after_rounds = 2;
+  std::uint32_t max_rounds = 30;
+  std::int64_t downtime_limit_ns = 300'000'000;
+  OnNoConvergence on_no_convergence = OnNoConvergence::kForce;
+  std::uint64_t max_bandwidth = 0;  ///< bytes/s of pre-copy and background pages; 0 = unlimited
+  bool prealloc = false;
+  bool checksum = true;
+  std::int64_t timeout_ns = 10'000'000'000;  ///< longest wait without progress before COMMIT
+  Injection injection;
+};
+
+struct TargetOptions {
+  std::int64_t timeout_ns = 10'000'000'000;
+  Injection injection;
+};
+
+const char* mode_name(Mode mode);
+
+}  // namespace godwit::engine

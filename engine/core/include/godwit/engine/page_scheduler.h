@@ -1,0 +1,70 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include <boost/lockfree/spsc_queue.hpp>
+
+#include "godwit/engine/dirty_ledger.h"
+
+namespace godwit::engine {
+
+inline constexpr std::size_t kBatchPages = 64;
+
+/// Pages of one region that were claimed for one frame; at most kBatchPages, in ascending order.
+struct PageBatchPlan {
+  RegionIndex region = 0;
+  std::uint32_t count = 0;
+  std::uint32_t prefetched = 0;  ///< of these, claimed because a fault was near
+  std::array<std::uint64_t, kBatchPages> pages{};
+};
+
+// Which page goes next.
+//
+// Pre-copy walks the pending bitmap in address order: every page goes once a round, so order does
+// not matter and long runs are cheapest. After the switch order decides how often the guest waits.
+// First come the neighbours of recent demand faults (a fault says where the guest works now), then
+// the pages dirtied most often and most recently during pre-copy (they are the working set, and by
+// construction they are what the guest lost at the switch), then the rest in address order. The hot
+// order is a counting sort by heat, built once after the guest runs at the target, so it costs the
+// blackout nothing. It ends, since every call claims pages or finds none.
+
+/// Thread: migration, except hint() (the urgent loop).
+class PageScheduler {
+ public:
+  explicit PageScheduler(DirtyLedger& ledger);
+
+  /// A new pass over the pending pages.
+  void start_round();
+  /// Claims the next pages of this pass in address order; false when the pass is over.
+  bool next_in_round(PageBatchPlan& plan);
+
+  /// Sorts what is pending by heat. Once, after the switch.
+  void prepare_background();
+  /// Claims the next pages for the background stream; false when nothing is pending any more.
+  bool next_background(PageBatchPlan& plan);
+  /// A demand fault hit `page`: its neighbours go next. Lock-free; a full queue drops the hint,
+  /// never a page.
+  void hint(PageId page) { hints_.push(page); }
+
+ private:
+  static constexpr std::size_t kHintCapacity = 1024;
+  bool take_window(PageId around, PageBatchPlan& plan);
+  bool take_hot(PageBatchPlan& plan);
+  void claim_into(PageBatchPlan& plan, RegionIndex region, std::uint64_t word, std::uint64_t mask);
+
+  struct HotPage {
+    RegionIndex region;
+    std::uint64_t index;
+  };
+
+  DirtyLedger& ledger_;
+  RegionIndex region_ = 0;
+  std::uint64_t word_ = 0;
+  std::vector<HotPage> hot_;
+  std::size_t next_hot_ = 0;
+  boost::lockfree::spsc_queue<PageId, boost::lockfree::capacity<kHintCapacity>> hints_;
+};
+
+}  // namespace godwit::engine

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "godwit/base/error.h"
+#include "godwit/base/histogram.h"
+#include "godwit/engine/ports.h"
+
+namespace godwit::engine {
+
+enum class Outcome : std::uint8_t { kCompleted = 1, kFailed, kCancelled, kInDoubt };
+
+/// One pre-copy round as the report shows it.
+struct RoundReport {
+  std::uint64_t pages = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t ns = 0;
+  std::uint64_t dirtied_pages = 0;  ///< pages written while the round ran
+};
+
+/// An error with the place it ended the migration at.
+struct EndError {
+  Error error;
+  std::string side;   ///< "source" or "target": who noticed
+  std::string phase;  ///< state of the side that noticed
+};
+
+/// What the target knows; travels to the source in the last message.
+struct TargetFigures {
+  Histogram faults;
+  std::uint64_t installed = 0;  ///< pages installed after the switch
+  std::uint64_t overtaken = 0;  ///< copies of pages that another channel had brought
+  std::int64_t cpu_ns = 0;
+  std::int64_t first_run_ns = 0;  ///< target's CLOCK_MONOTONIC of the first guest instruction
+  std::int64_t load_ns = 0;
+  std::int64_t resume_ns = 0;
+  std::int64_t prealloc_ns = 0;
+  std::string placement;
+  std::string boot_id;
+};
+
+/// All figures of one migration, as the source sees it. Units: ns, bytes, pages.
+struct MigrationReport {
+  Outcome outcome = Outcome::kFailed;
+  std::optional<EndError> error;
+  std::int64_t total_ns = 0;
+  std::int64_t setup_ns = 0;
+  std::int64_t precopy_ns = 0;
+  std::int64_t downtime_ns = 0;
+  std::int64_t postcopy_ns = 0;
+  struct Parts {
+    std::int64_t quiesce = 0, final_sync = 0, state_save = 0, state_transfer = 0, state_load = 0,
+                 resume = 0;
+  } parts;
+  bool downtime_limit_met = true;
+  std::uint64_t wire_bytes = 0, payload_bytes = 0, urgent_bytes = 0, control_bytes = 0;
+  std::uint64_t pages_total = 0, pages_populated = 0, pages_zero = 0, pages_sent = 0,
+                pages_resent = 0;
+  std::uint64_t pages_demand = 0, pages_background = 0, pages_overtaken = 0, pages_prefetched = 0;
+  std::uint64_t pages_sent_twice = 0;
+  std::vector<RoundReport> rounds;
+  TargetFigures target;
+  RunEdge stopped;
+  std::optional<PageId> injected_page;
+  std::string transport, congestion, dirty_source;
+};
+
+/// Live figures; every field may be read while the migration runs.
+struct Progress {
+  std::string phase;
+  std::uint32_t round = 0;
+  std::uint64_t sent_pages = 0;
+  std::uint64_t remaining_pages = 0;
+  std::uint64_t bytes_per_s = 0;
+  std::int64_t eta_ns = -1;  ///< -1: unknown
+};
+
+}  // namespace godwit::engine

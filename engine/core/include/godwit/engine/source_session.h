@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "godwit/engine/dirty_collector.h"
+#include "godwit/engine/options.h"
+#include "godwit/engine/ports.h"
+#include "godwit/engine/report.h"
+#include "godwit/engine/source_machine.h"
+
+namespace godwit::engine {
+
+/// One outgoing migration: binds the source machine, the page plane, the ports and the threads.
+/// Threads: a dedicated migration thread (rounds, handover, background stream) and an urgent thread
+/// (demand faults); both are this object's. Calls below from any thread.
+class SourceSession {
+ public:
+  /// `guest` and `transport` outlive the session.
+  SourceSession(SourceGuest& guest, Transport& transport, SourceOptions options);
+  ~SourceSession();
+  SourceSession(const SourceSession&) = delete;
+  SourceSession& operator=(const SourceSession&) = delete;
+
+  /// Starts the migration thread. Once.
+  void start();
+  /// Waits until the migration has ended in one of: completed, rolled back, failed, suspended
+  /// (held). Guarantees: unless completed or held, the guest runs here again.
+  const MigrationReport& wait();
+  [[nodiscard]] bool ended() const;
+
+  /// Hybrid and precopy: end pre-copy after the frame on its way.
+  void request_switch();
+  /// Legal until the decision to commit; afterwards without effect (returns false).
+  bool request_cancel();
+
+  [[nodiscard]] SourceState state() const;
+  [[nodiscard]] Progress progress() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::engine

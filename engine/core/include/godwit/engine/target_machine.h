@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace godwit::engine {
+
+enum class TargetState : std::uint8_t {
+  kListening = 1,
+  kNegotiating,
+  kSetup,      ///< machine allocated; channels open
+  kReceiving,  ///< pages and announcements arrive
+  kLoading,    ///< final sync checked, machine state being loaded
+  kReady,      ///< READY sent; the source decides
+  kRunning,    ///< the guest runs here; missing pages are fetched
+  kCompleted,
+  kCancelled,  ///< ended, everything discarded
+  kSuspended,  ///< link lost while running with pages missing: guest and memory are kept
+  kInDoubt,    ///< link lost after READY: only the source or an operator knows who runs the guest
+  kFailed,     ///< ended by an error, everything discarded
+};
+
+enum class TargetEvent : std::uint8_t {
+  kHello = 1,
+  kDescribed,  ///< description accepted, machine created
+  kRefused,    ///< description refused
+  kChannelsOpen,
+  kFinalSync,
+  kLoaded,
+  kLoadFailed,
+  kCommit,
+  kAllPresent,
+  kCancel,  ///< from the source
+  kPeerAbort,
+  kLinkLost,
+  kTimeout,
+  kLocalError,
+};
+
+enum TargetAction : std::uint32_t {
+  kTgtWelcome = 1U << 0,
+  kTgtAccept = 1U << 1,
+  kTgtRefuse = 1U << 2,
+  kTgtLoad = 1U << 3,
+  kTgtSendReady = 1U << 4,
+  kTgtRun = 1U << 5,  ///< the guest runs here; then RUNNING
+  kTgtComplete = 1U << 6,
+  kTgtAckCancel = 1U << 7,
+  kTgtSendAbort = 1U << 8,
+  kTgtDiscard = 1U << 9,
+  kTgtHold = 1U << 10,
+};
+
+struct TargetTransition {
+  TargetState from;
+  TargetEvent event;
+  TargetState to;
+  std::uint32_t actions;
+};
+
+/// The target's side of the handover as a table; sans I/O.
+/// Guarantees: kTgtRun happens once, only on kCommit in kReady.
+class TargetMachine {
+ public:
+  const TargetTransition* on(TargetEvent event);
+  [[nodiscard]] TargetState state() const { return state_; }
+  [[nodiscard]] bool ended() const;
+  static std::span<const TargetTransition> table();
+
+ private:
+  TargetState state_ = TargetState::kListening;
+};
+
+std::string_view to_string(TargetState state);
+std::string_view to_string(TargetEvent event);
+
+}  // namespace godwit::engine

@@ -1,0 +1,61 @@
+#include "figures.h"
+
+#include <nlohmann/json.hpp>
+
+namespace godwit::engine {
+
+std::vector<std::byte> encode_figures(const TargetFigures& figures) {
+  nlohmann::json json;
+  json["fault_buckets"] = figures.faults.buckets();
+  json["fault_max_ns"] = figures.faults.max();
+  json["installed"] = figures.installed;
+  json["overtaken"] = figures.overtaken;
+  json["cpu_ns"] = figures.cpu_ns;
+  json["first_run_ns"] = figures.first_run_ns;
+  json["load_ns"] = figures.load_ns;
+  json["resume_ns"] = figures.resume_ns;
+  json["prealloc_ns"] = figures.prealloc_ns;
+  json["placement"] = figures.placement;
+  json["boot_id"] = figures.boot_id;
+  const auto text = json.dump();
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  return {first, first + text.size()};
+}
+
+Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
+  const auto* first = reinterpret_cast<const char*>(bytes.data());
+  const auto json = nlohmann::json::parse(first, first + bytes.size(), nullptr, false);
+  TargetFigures figures;
+  if (!json.is_object()) {
+    return fail(ErrorCode::kProtocol, "complete", "the target's figures are no JSON object");
+  }
+  const auto number = [&](const char* name) -> std::int64_t {
+    const auto found = json.find(name);
+    return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+  };
+  const auto text = [&](const char* name) -> std::string {
+    const auto found = json.find(name);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  if (const auto found = json.find("fault_buckets"); found != json.end() && found->is_array()) {
+    for (const auto& bucket : *found) {
+      if (bucket.is_array() && bucket.size() == 2 && bucket[0].is_number_unsigned() &&
+          bucket[1].is_number_unsigned()) {
+        figures.faults.add_bucket(bucket[0].get<std::uint32_t>(), bucket[1].get<std::uint64_t>());
+      }
+    }
+  }
+  figures.faults.raise_max(static_cast<std::uint64_t>(number("fault_max_ns")));
+  figures.installed = static_cast<std::uint64_t>(number("installed"));
+  figures.overtaken = static_cast<std::uint64_t>(number("overtaken"));
+  figures.cpu_ns = number("cpu_ns");
+  figures.first_run_ns = number("first_run_ns");
+  figures.load_ns = number("load_ns");
+  figures.resume_ns = number("resume_ns");
+  figures.prealloc_ns = number("prealloc_ns");
+  figures.placement = text("placement");
+  figures.boot_id = text("boot_id");
+  return figures;
+}
+
+}  // namespace godwit::engine

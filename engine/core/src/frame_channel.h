@@ -1,0 +1,73 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "godwit/engine/ports.h"
+#include "godwit/wire/codec.h"
+#include "godwit/wire/frame.h"
+#include "godwit/wire/frame_reader.h"
+
+namespace godwit::engine {
+
+/// A channel that speaks frames: cuts received bytes into verified frames, queues small frames for
+/// sending, and sends page frames gathered from memory. Thread: its loop's.
+class FrameChannel : private ChannelHandler {
+ public:
+  struct Events {
+    std::function<Status(const wire::FrameView&)> on_frame;  ///< an error breaks the channel
+    std::function<void()> on_sent;                           ///< idle() has become true
+    std::function<void(const Error&)> on_error;              ///< once
+  };
+
+  /// `first_sequence`: 1 when the peer's first frame was read before the channel came here.
+  FrameChannel(std::unique_ptr<Channel> channel,
+               std::size_t max_body,
+               std::size_t read_ahead,
+               std::uint64_t first_sequence = 0);
+
+  Status attach(EventLoop& loop, Events events);
+  /// Queues a frame; sent in order.
+  void send(wire::MessageType type, std::span<const std::byte> body, std::uint32_t flags = 0);
+  template <typename Message>
+  void send(wire::MessageType type, const Message& message) {
+    send(type, std::span<const std::byte>(wire::encode(message)));
+  }
+  /// Sends one page frame: prefix and page bytes stay unchanged until on_sent. Requires: idle().
+  void send_pages(std::span<const iovec> body,
+                  std::uint32_t body_length,
+                  std::uint64_t body_hash,
+                  std::uint32_t flags);
+  /// Nothing is queued and nothing is on its way to the socket.
+  [[nodiscard]] bool idle() const { return !broken_ && queue_.empty() && !channel_->sending(); }
+  [[nodiscard]] bool broken() const { return broken_; }
+  void set_epoch(std::uint32_t epoch) { writer_.set_epoch(epoch); }
+  void agree(const wire::Welcome& welcome);
+  Channel& channel() { return *channel_; }
+
+ private:
+  std::span<std::byte> receive_space() override { return reader_.space(); }
+  void on_received(std::size_t bytes) override;
+  void on_sent() override;
+  void on_error(const Error& error) override;
+  void start_next();
+
+  std::unique_ptr<Channel> channel_;
+  wire::FrameReader reader_;
+  wire::FrameWriter writer_;
+  Events events_;
+  std::deque<std::vector<std::byte>> queue_;  // front is on its way when queued_sending_
+  bool queued_sending_ = false;
+  bool broken_ = false;
+  wire::FrameHeader gather_header_{};
+  std::vector<iovec> gather_;
+};
+
+/// Engine sections and wire sections are the same shape.
+std::vector<wire::Section> to_wire(std::span<const StateSection> sections);
+std::vector<StateSection> from_wire(std::vector<wire::Section> sections);
+
+}  // namespace godwit::engine

@@ -1,0 +1,154 @@
+#include "source_urgent.h"
+
+#include <fmt/format.h>
+
+#include "godwit/base/thread.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::size_t kUrgentBody = wire::kMaxControlBody;
+constexpr std::size_t kUrgentReadAhead = 8192;
+/// Requests that may wait at once: more vCPUs than any guest has fault at the same time.
+constexpr std::size_t kMaxQueuedRequests = 65536;
+
+}  // namespace
+
+SourceUrgent::SourceUrgent(Shared shared,
+                           Transport& transport,
+                           std::unique_ptr<Channel> channel,
+                           wire::Hello hello,
+                           std::function<void(Error)> on_error)
+    : shared_(shared),
+      transport_(transport),
+      channel_(std::make_unique<FrameChannel>(std::move(channel), kUrgentBody, kUrgentReadAhead)),
+      hello_(std::move(hello)),
+      on_error_(std::move(on_error)),
+      builder_(shared.memory, shared.options) {}
+
+void SourceUrgent::start() {
+  thread_ = start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); });
+}
+
+void SourceUrgent::stop() {
+  stopping_.store(true, std::memory_order_release);
+  // acquire: pairs with the release in run(); a loop that is not there yet looks at stopping_
+  // first.
+  if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr && thread_.joinable()) {
+    loop->wake();
+  }
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void SourceUrgent::run() {
+  auto loop = transport_.make_loop();
+  if (!loop) {
+    on_error_(loop.error());
+    return;
+  }
+  auto attached = channel_->attach(
+      **loop,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { pump(); },
+       .on_error =
+           [this](const Error& error) {
+             if (!stopping_.load(std::memory_order_acquire)) {
+               on_error_(error);
+             }
+           }});
+  if (!attached) {
+    on_error_(attached.error());
+    return;
+  }
+  channel_->send(wire::MessageType::kHello, hello_);
+  loop_.store(loop->get(), std::memory_order_release);
+  // One second at most between two looks at stopping_: stop() may have come before the loop was
+  // published.
+  constexpr std::int64_t kLookNs = 1'000'000'000;
+  while (!stopping_.load(std::memory_order_acquire) && !channel_->broken()) {
+    if (auto ran = (*loop)->run_once(Deadline::after_ns(kLookNs)); !ran) {
+      on_error_(ran.error());
+      break;
+    }
+  }
+  while (!stopping_.load(std::memory_order_acquire)) {
+    if (!(*loop)->run_once(Deadline::after_ns(kLookNs))) {
+      break;
+    }
+  }
+  loop_.store(nullptr, std::memory_order_release);
+  channel_->channel().shut_down();
+}
+
+Status SourceUrgent::on_frame(const wire::FrameView& frame) {
+  switch (frame.header.type) {
+    case wire::MessageType::kWelcome:
+      return {};
+    case wire::MessageType::kRefuse: {
+      GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
+      return fail(ErrorCode::kRefused, "urgent channel", refuse.text);
+    }
+    case wire::MessageType::kPageRequest: {
+      GODWIT_TRY_ASSIGN(auto request, wire::decode_page_request(frame.body));
+      return on_request(request);
+    }
+    default:
+      return fail(ErrorCode::kProtocol, "urgent channel", "a message that does not belong here");
+  }
+}
+
+Status SourceUrgent::on_request(const wire::PageRequest& request) {
+  if (!switched_.load(std::memory_order_acquire)) {
+    return fail(ErrorCode::kProtocol, "page request", "a page was requested before the switch");
+  }
+  const auto& sizes = shared_.ledger.region_pages();
+  for (const auto page : request.pages) {
+    if (page.region >= sizes.size() || page.index >= sizes[page.region]) {
+      return fail(
+          ErrorCode::kProtocol,
+          "page request",
+          fmt::format(
+              "region {} page {} lies outside the guest's memory", page.region, page.index));
+    }
+    const auto mask = 1ULL << (page.index % 64);
+    if (shared_.ledger.claim(page.region, page.index / 64, mask) != 0) {
+      demand_.fetch_add(1, std::memory_order_relaxed);
+      if ((shared_.sent_after_switch[page.region].set(page.index / 64, mask) & mask) != 0) {
+        shared_.sent_twice.fetch_add(1, std::memory_order_relaxed);
+      }
+    } else if (shared_.ledger.in_flight(page)) {
+      // The background stream holds it but has not handed it over yet: overtake. The target drops
+      // the later copy.
+      overtaken_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      continue;  // it is in the socket already, ahead of anything that could be sent now
+    }
+    if (queue_.size() >= kMaxQueuedRequests) {
+      return fail(ErrorCode::kProtocol, "page request", "too many requests at once");
+    }
+    queue_.push_back(page);
+    shared_.scheduler.hint(page);
+  }
+  pump();
+  return {};
+}
+
+void SourceUrgent::pump() {
+  if (queue_.empty() || !channel_->idle()) {
+    return;
+  }
+  PageBatchPlan plan;
+  plan.region = queue_.front().region;
+  plan.pages[0] = queue_.front().index;
+  plan.count = 1;
+  queue_.pop_front();
+  builder_.build(plan, wire::PagePhase::kUrgent, false);
+  channel_->send_pages(builder_.parts(),
+                       builder_.body_length(),
+                       builder_.body_hash(),
+                       shared_.options.checksum ? 0 : wire::kNoBodyHash);
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,150 @@
+#include "target_plane.h"
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+
+namespace godwit::engine {
+namespace {
+constexpr std::uint64_t kSweepPages = 512;
+}
+
+Status TargetPlane::receive(const wire::PageBatchView& batch,
+                            PageOwner owner,
+                            Histogram& latencies) {
+  // The paired check of the barrier: no pre-copy page may arrive once the guest's last word is
+  // known.
+  if ((batch.phase() == wire::PagePhase::kPrecopy) == switched()) {
+    return fail(ErrorCode::kProtocol, "pages", "a page frame of another phase");
+  }
+  for (std::size_t i = 0; i < batch.runs().size(); ++i) {
+    const auto& run = batch.runs()[i];
+    if (!states_->contains({batch.region(), run.first, run.count})) {
+      return fail(ErrorCode::kProtocol,
+                  "pages",
+                  fmt::format("region {} pages {}+{} lie outside the guest's memory",
+                              batch.region(),
+                              run.first,
+                              run.count));
+    }
+    GODWIT_TRY(receive_run(batch, i, owner, latencies));
+  }
+  return {};
+}
+
+Status TargetPlane::receive_run(const wire::PageBatchView& batch,
+                                std::size_t index,
+                                PageOwner owner,
+                                Histogram& latencies) {
+  const auto& run = batch.runs()[index];
+  const std::byte* data = batch.data(index);
+  // Claim page by page, place and map in runs of equal fate.
+  PageRun open{batch.region(), run.first, 0};
+  bool open_backed = false;
+  const auto close = [&]() -> Status {
+    if (open.count == 0) {
+      return {};
+    }
+    const std::byte* bytes =
+        data == nullptr ? nullptr : data + ((open.first - run.first) << kPageShift);
+    auto installed = install(open, bytes, open_backed, owner, latencies);
+    open.count = 0;
+    return installed;
+  };
+  for (std::uint64_t page = run.first; page < run.first + run.count; ++page) {
+    const auto claim = states_->claim({batch.region(), page}, owner);
+    if (!claim.claimed) {
+      GODWIT_TRY(close());
+      if (!switched()) {
+        return fail(
+            ErrorCode::kProtocol,
+            "pages",
+            fmt::format("region {} page {} came without being announced", batch.region(), page));
+      }
+      overtaken_.fetch_add(
+          1, std::memory_order_relaxed);  // the other channel was first: these bytes are dropped
+      continue;
+    }
+    if (open.count != 0 && open_backed != claim.backed && data == nullptr) {
+      GODWIT_TRY(close());
+    }
+    if (open.count == 0) {
+      open.first = page;
+      open_backed = claim.backed;
+    }
+    ++open.count;
+  }
+  return close();
+}
+
+Status TargetPlane::install(
+    PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies) {
+  Status placed;
+  if (data == nullptr) {
+    // A zero page over a hole costs nothing: the hole reads zero already.
+    placed = backed ? machine_.placer->place_zero(run) : Status{};
+  } else if (injection_.fault == InjectedFault::kDropPage && injection_.page.region == run.region &&
+             injection_.page.index >= run.first && injection_.page.index < run.end()) {
+    for (auto page = run.first; placed && page < run.end(); ++page) {
+      if (page != injection_.page.index) {
+        placed = machine_.placer->place({run.region, page, 1},
+                                        data + ((page - run.first) << kPageShift));
+      }
+    }
+  } else {
+    placed = machine_.placer->place(run, data);
+  }
+  if (!placed) {
+    for (auto page = run.first; page < run.end(); ++page) {
+      states_->abandon({run.region, page}, owner);
+    }
+    return placed;
+  }
+  const bool map_now = switched();
+  bool waited = false;
+  for (auto page = run.first; page < run.end(); ++page) {
+    waited = states_->publish({run.region, page}, owner, data != nullptr || backed) || waited;
+  }
+  if (!map_now) {
+    return {};
+  }
+  // A hole that nobody waits for stays a hole.
+  if (data != nullptr || backed || waited) {
+    GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
+    states_->mark_mapped(run);
+  }
+  if (waited) {
+    const auto now = monotonic_ns();
+    for (auto page = run.first; page < run.end(); ++page) {
+      if (const auto read_ns = open_faults_.close({run.region, page}); read_ns != 0) {
+        latencies.record(static_cast<std::uint64_t>(now - read_ns));
+      }
+    }
+  }
+  return {};
+}
+
+Status TargetPlane::map_around(PageId page) {
+  const auto run = states_->mappable_run(page);
+  GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
+  states_->mark_mapped(run);
+  return {};
+}
+
+Result<bool> TargetPlane::sweep_some() {
+  while (machine_.faults && sweep_region_ < states_->region_pages().size()) {
+    const auto run = states_->next_unmapped(sweep_region_, sweep_page_, kSweepPages);
+    if (run.count == 0) {
+      ++sweep_region_;
+      sweep_page_ = 0;
+      continue;
+    }
+    sweep_page_ = run.end();
+    GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
+    states_->mark_mapped(run);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace godwit::engine

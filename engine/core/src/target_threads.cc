@@ -1,0 +1,249 @@
+#include "target_threads.h"
+
+#include <algorithm>
+#include <array>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/thread.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::int64_t kLookNs = 1'000'000'000;  // stop() may come before the loop is published
+constexpr std::size_t kFaultBatch = 64;
+constexpr std::size_t kUrgentReadAhead = 8192;
+
+}  // namespace
+
+TargetBulk::TargetBulk(TargetPlane& plane,
+                       Transport& transport,
+                       std::unique_ptr<Channel> channel,
+                       wire::Welcome welcome,
+                       TargetNotes notes)
+    : plane_(plane),
+      transport_(transport),
+      // Read ahead only the header: the body is then received in place and never moved.
+      channel_(std::make_unique<FrameChannel>(
+          std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1)),
+      welcome_(std::move(welcome)),
+      notes_(std::move(notes)) {}
+
+void TargetBulk::start() {
+  thread_ = start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); });
+}
+
+void TargetBulk::wake() {
+  if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr) {
+    loop->wake();
+  }
+}
+
+void TargetBulk::stop() {
+  stopping_.store(true, std::memory_order_release);
+  if (thread_.joinable()) {
+    wake();
+    thread_.join();
+  }
+}
+
+void TargetBulk::run() {
+  auto loop = transport_.make_loop();
+  if (!loop) {
+    notes_.failed(loop.error());
+    return;
+  }
+  channel_->agree(welcome_);
+  channel_->set_epoch(welcome_.session_epoch);
+  auto attached = channel_->attach(
+      **loop,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = nullptr,
+       .on_error =
+           [this](const Error& error) {
+             if (!stopping_.load(std::memory_order_acquire)) {
+               notes_.failed(error);
+             }
+           }});
+  if (!attached) {
+    notes_.failed(attached.error());
+    return;
+  }
+  channel_->send(wire::MessageType::kWelcome, welcome_);
+  // release: pairs with the acquire in wake().
+  loop_.store(loop->get(), std::memory_order_release);
+  notes_.opened();
+  bool swept = false;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const bool sweep = !swept && plane_.switched();
+    if (auto ran = (*loop)->run_once(sweep ? Deadline{0} : Deadline::after_ns(kLookNs)); !ran) {
+      notes_.failed(ran.error());
+      break;
+    }
+    if (sweep) {
+      auto some = plane_.sweep_some();
+      if (!some) {
+        notes_.failed(some.error());
+        swept = true;
+      } else {
+        swept = !*some;
+      }
+    }
+  }
+  loop_.store(nullptr, std::memory_order_release);
+}
+
+Status TargetBulk::on_frame(const wire::FrameView& frame) {
+  switch (frame.header.type) {
+    case wire::MessageType::kPages: {
+      GODWIT_TRY_ASSIGN(auto batch, wire::decode_page_batch(frame.body));
+      GODWIT_TRY(plane_.receive(batch, PageOwner::kBulk, latencies_));
+      if (plane_.switched() && plane_.states().absent_pages() == 0) {
+        notes_.progressed();
+      }
+      return {};
+    }
+    case wire::MessageType::kStale: {
+      GODWIT_TRY_ASSIGN(auto stale, wire::decode_stale(frame.body));
+      for (const auto& run : stale.runs) {
+        GODWIT_TRY(plane_.states().mark_absent(run));
+      }
+      return {};
+    }
+    case wire::MessageType::kBarrier: {
+      GODWIT_TRY_ASSIGN(auto barrier, wire::decode_barrier(frame.body));
+      channel_->send(wire::MessageType::kBarrierAck, wire::BarrierAck{barrier.id});
+      return {};
+    }
+    case wire::MessageType::kBackgroundEnd:
+      return {};
+    default:
+      return fail(ErrorCode::kProtocol, "bulk channel", "a message that does not belong here");
+  }
+}
+
+TargetUrgent::TargetUrgent(TargetPlane& plane,
+                           FaultService* faults,
+                           Transport& transport,
+                           std::unique_ptr<Channel> channel,
+                           wire::Welcome welcome,
+                           TargetNotes notes)
+    : plane_(plane),
+      faults_(faults),
+      transport_(transport),
+      channel_(std::make_unique<FrameChannel>(
+          std::move(channel), wire::kMaxControlBody, kUrgentReadAhead, 1)),
+      welcome_(std::move(welcome)),
+      notes_(std::move(notes)) {}
+
+void TargetUrgent::start() {
+  thread_ = start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); });
+}
+
+void TargetUrgent::stop() {
+  stopping_.store(true, std::memory_order_release);
+  if (thread_.joinable()) {
+    if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr) {
+      loop->wake();
+    }
+    thread_.join();
+  }
+}
+
+void TargetUrgent::fail_once(const Error& error) {
+  if (!stopping_.load(std::memory_order_acquire)) {
+    notes_.failed(error);
+  }
+}
+
+void TargetUrgent::run() {
+  auto loop = transport_.make_loop();
+  if (!loop) {
+    fail_once(loop.error());
+    return;
+  }
+  channel_->agree(welcome_);
+  channel_->set_epoch(welcome_.session_epoch);
+  auto attached = channel_->attach(
+      **loop,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { send_requests(); },
+       .on_error = [this](const Error& error) { fail_once(error); }});
+  if (attached && faults_ != nullptr) {
+    attached = (*loop)->watch(faults_->fd(), [this] { on_faults(); });
+  }
+  if (!attached) {
+    fail_once(attached.error());
+    return;
+  }
+  channel_->send(wire::MessageType::kWelcome, welcome_);
+  loop_.store(loop->get(), std::memory_order_release);
+  notes_.opened();
+  while (!stopping_.load(std::memory_order_acquire)) {
+    if (auto ran = (*loop)->run_once(Deadline::after_ns(kLookNs)); !ran) {
+      fail_once(ran.error());
+      break;
+    }
+  }
+  loop_.store(nullptr, std::memory_order_release);
+  if (faults_ != nullptr) {
+    (*loop)->unwatch(faults_->fd());
+  }
+}
+
+void TargetUrgent::on_faults() {
+  std::array<PageFault, kFaultBatch> batch;
+  auto count = faults_->read(batch);
+  if (!count) {
+    fail_once(count.error());
+    return;
+  }
+  const auto read_ns = monotonic_ns();
+  for (std::size_t i = 0; i < *count; ++i) {
+    const auto page = batch[i].page;
+    // Opened before the decision: a page that another thread publishes in between then finds the
+    // stamp.
+    plane_.open_faults().open(page, read_ns);
+    switch (plane_.states().on_fault(page)) {
+      case FaultDecision::kRequest:
+        wanted_.push_back(page);
+        break;
+      case FaultDecision::kWait:
+        break;
+      case FaultDecision::kMap:
+        if (auto mapped = plane_.map_around(page); !mapped) {
+          fail_once(mapped.error());
+          return;
+        }
+        if (plane_.open_faults().close(page) != 0) {
+          latencies_.record(static_cast<std::uint64_t>(monotonic_ns() - read_ns));
+        }
+        break;
+    }
+  }
+  send_requests();
+}
+
+void TargetUrgent::send_requests() {
+  if (wanted_.empty() || !channel_->idle()) {
+    return;
+  }
+  wire::PageRequest request;
+  const auto count = std::min(wanted_.size(), wire::kMaxRequestPages);
+  request.pages.assign(wanted_.begin(), wanted_.begin() + static_cast<std::ptrdiff_t>(count));
+  wanted_.erase(wanted_.begin(), wanted_.begin() + static_cast<std::ptrdiff_t>(count));
+  channel_->send(wire::MessageType::kPageRequest, request);
+}
+
+Status TargetUrgent::on_frame(const wire::FrameView& frame) {
+  if (frame.header.type != wire::MessageType::kPages) {
+    return fail(ErrorCode::kProtocol, "urgent channel", "a message that does not belong here");
+  }
+  GODWIT_TRY_ASSIGN(auto batch, wire::decode_page_batch(frame.body));
+  GODWIT_TRY(plane_.receive(batch, PageOwner::kUrgent, latencies_));
+  if (plane_.states().absent_pages() == 0) {
+    notes_.progressed();
+  }
+  return {};
+}
+
+}  // namespace godwit::engine
