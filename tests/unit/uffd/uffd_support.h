@@ -1,0 +1,127 @@
+#pragma once
+
+#include <poll.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "godwit/base/mapping.h"
+#include "godwit/base/random.h"
+#include "godwit/base/units.h"
+#include "godwit/engine/ports.h"
+#include "godwit/uffd/uffd.h"
+
+/// Leaves the test with the reason when this host has no userfaultfd that can do `needed`; a
+/// failure instead where GODWIT_REQUIRE names uffd.
+#define GODWIT_NEEDS_UFFD(needed)                                          \
+  do {                                                                     \
+    if (const auto why = ::godwit::uffd::why_not(needed); !why.empty()) {  \
+      const char* require = std::getenv("GODWIT_REQUIRE");                 \
+      if (require != nullptr && std::strstr(require, "uffd") != nullptr) { \
+        FAIL() << "GODWIT_REQUIRE names uffd, but: " << why;               \
+      }                                                                    \
+      GTEST_SKIP() << why;                                                 \
+    }                                                                      \
+  } while (false)
+
+namespace godwit::uffd {
+
+inline constexpr std::uint64_t kWordsPerPage = kPageBytes / sizeof(std::uint64_t);
+
+inline std::string why_not(const Features& needed) {
+  auto opened = Uffd::open(needed, Mode::kUserFaultsEnough);
+  return opened ? std::string() : opened.error().message();
+}
+
+inline Features placing() {
+  Features needed;
+  needed.missing_shmem = true;
+  needed.minor_shmem = true;
+  return needed;
+}
+
+inline Features tracking() {
+  Features needed;
+  needed.wp = true;
+  needed.wp_shmem = true;
+  return needed;
+}
+
+/// Guest memory of several regions in one memfd, with a page before, between and behind them that
+/// belongs to nobody.
+class TestMemory {
+ public:
+  explicit TestMemory(const std::vector<std::uint64_t>& region_pages, bool with_alias = true) {
+    std::uint64_t pages = 1;
+    for (const auto count : region_pages) {
+      pages += count + 1;
+    }
+    fd_ = create_memfd("godwit-test", pages << kPageShift).value();
+    std::uint64_t offset = kPageBytes;
+    for (const auto count : region_pages) {
+      const auto bytes = count << kPageShift;
+      mappings_.push_back(Mapping::shared(fd_.get(), offset, bytes).value());
+      auto* guest = mappings_.back().data();
+      std::byte* alias = nullptr;
+      if (with_alias) {
+        mappings_.push_back(Mapping::shared(fd_.get(), offset, bytes).value());
+        alias = mappings_.back().data();
+      }
+      memory_.regions.push_back({offset, count, guest, alias, fd_.get(), offset});
+      offset += bytes + kPageBytes;
+    }
+  }
+
+  [[nodiscard]] const engine::GuestMemory& get() const { return memory_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  Fd fd_;
+  std::vector<Mapping> mappings_;
+  engine::GuestMemory memory_;
+};
+
+/// Words of guest pages are read and written while others do the same: relaxed, since only the
+/// value matters; what orders the tests' threads is joining, or the kernel's page tables.
+inline std::atomic_ref<std::uint64_t> guest_word(const engine::GuestMemory& memory,
+                                                 PageId page,
+                                                 std::uint64_t word) {
+  return std::atomic_ref<std::uint64_t>(reinterpret_cast<std::uint64_t*>(memory.page(page))[word]);
+}
+
+inline std::uint64_t load_word(const engine::GuestMemory& memory,
+                               PageId page,
+                               std::uint64_t word = 0) {
+  return guest_word(memory, page, word).load(std::memory_order_relaxed);
+}
+
+inline std::vector<std::byte> page_pattern(std::uint64_t seed, std::uint64_t pages = 1) {
+  std::vector<std::byte> bytes(pages << kPageShift);
+  SplitMix64 random(seed);
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
+    const auto word = random.next();
+    std::memcpy(&bytes[i], &word, sizeof(word));
+  }
+  return bytes;
+}
+
+inline std::uint64_t first_word(const std::vector<std::byte>& bytes) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes.data(), sizeof(word));
+  return word;
+}
+
+/// Waits until `fd` is readable; false after ten seconds, which no test expects.
+inline bool wait_readable(int fd, int timeout_ms = 10000) {
+  pollfd ready{fd, POLLIN, 0};
+  return ::poll(&ready, 1, timeout_ms) == 1;
+}
+
+}  // namespace godwit::uffd

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "godwit/engine/ports.h"
+
+namespace godwit::uffd {
+
+/// How page content gets into the memfd behind the guest's back.
+enum class PlacementChoice : std::uint8_t {
+  kAuto,    ///< the faster one of the two here: measured, or alias when the memory is populated
+            ///< beforehand
+  kAlias,   ///< copy through a second mapping; pwrite where some region has none
+  kPwrite,  ///< write to the file
+};
+
+/// Makes a placer for memfd memory. name() of the result tells which way was taken.
+/// Requires: every region has its fd, which outlives the placer, as the mappings do.
+/// Thread: the placer may be used by any thread, for distinct pages.
+/// Cost: kAuto without `prealloc` fills 6 MiB of scratch memory, a few milliseconds.
+std::unique_ptr<engine::PagePlacer> make_memfd_placer(const engine::GuestMemory& memory,
+                                                      PlacementChoice choice,
+                                                      bool prealloc);
+
+/// Populates all of `memory` for placing through the alias mappings (through the file where a
+/// region has none); the guest's own mapping stays empty, so its accesses still fault. Returns how
+/// long that took. Units: ns. Errors: kNoMemory when the host has not enough; what was populated
+/// until then stays. Kernel: MADV_POPULATE_WRITE, v5.14; kUnsupported before.
+Result<std::int64_t> prealloc(const engine::GuestMemory& memory);
+
+}  // namespace godwit::uffd
