@@ -1,0 +1,146 @@
+#include "godwit/kvm/dirty_bitmap_log.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "godwit/base/units.h"
+
+#include "uapi.h"
+
+// The order of a sync, and why no write is lost
+//
+// While a slot logs, the kernel maps its pages read-only (or with the dirty bit of the page table
+// clear). The first write to a page sets its bit in the kernel's bitmap and makes the page
+// writable; later writes leave no trace. So each page is in one of two states: armed (bit clear,
+// next write sets it) or hot (bit set, writes are free).
+//
+//   1. KVM_GET_DIRTY_LOG copies the bits and, in manual mode, changes nothing: every reported page
+//   stays hot.
+//   2. The bits go to the sink.
+//   3. KVM_CLEAR_DIRTY_LOG of *exactly those bits*: arms the pages again and clears their bits, in
+//   one step under the
+//      kernel's lock, followed by a flush of the TLBs before it returns.
+//   4. Only then does the caller read the pages.
+//
+// A write before 3 is in the page when 4 reads it. A write after 3 sets the bit again, and the next
+// sync reports it. Reading before 3 would lose writes that fall between the read and 3: the page is
+// hot, so they set no new bit, and 3 wipes the old one. Clearing more than was copied in 1 would
+// lose the page that became dirty between 1 and 3; that is why the copy itself is what 3 is given.
+// Marking (2) before 3 keeps a failed 3 harmless: the page is sent once more.
+//
+// Without manual mode GET would clear and re-arm all at once, for the whole slot under one hold of
+// the kernel's lock, which stalls vCPUs for milliseconds on large slots. In manual mode 3 goes by
+// runs of words.
+//
+// KVM_DIRTY_LOG_INITIALLY_SET is left out on purpose. With it switching the log on is free, but the
+// first GET calls every page dirty, holes too: a sparse guest would be walked and sent by its
+// address space. The engine scans for populated pages itself after start(), so it needs a log that
+// starts empty; the price is that start() write-protects what is mapped (once, while the guest
+// runs).
+
+namespace godwit::kvm {
+namespace {
+
+/// A gap of this many clean words inside a run of dirty ones is cleared along: zero bits are left
+/// alone by the kernel, and reading a word costs far less than another system call.
+constexpr std::uint64_t kJoinedGapWords = 64;
+
+}  // namespace
+
+DirtyBitmapLog::DirtyBitmapLog(Vm& vm) : vm_(vm) {
+  for (const auto& slot : vm_.memslots()) {
+    bitmaps_.emplace_back((slot.page_count + 63) / 64);
+  }
+}
+
+DirtyBitmapLog::~DirtyBitmapLog() {
+  stop();
+}
+
+Status DirtyBitmapLog::start(engine::DirtySink& sink) {
+  if (sink_ != nullptr) {
+    return fail(ErrorCode::kState, "dirty log", "has been started already");
+  }
+  sink_ = &sink;
+  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
+    auto on = vm_.set_dirty_logging(slot, true);
+    if (!on) {
+      stop();
+      return on;
+    }
+  }
+  return {};
+}
+
+Status DirtyBitmapLog::sync() {
+  if (sink_ == nullptr) {
+    return fail(ErrorCode::kState, "dirty log", "has not been started");
+  }
+  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
+    GODWIT_TRY(sync_slot(slot));
+  }
+  return {};
+}
+
+Status DirtyBitmapLog::sync_slot(std::uint32_t slot) {
+  auto& words = bitmaps_[slot];
+  kvm_dirty_log log{};
+  log.slot = slot;
+  log.dirty_bitmap = words.data();
+  if (::ioctl(vm_.fd(), KVM_GET_DIRTY_LOG, &log) != 0) {
+    return fail_errno(errno, "KVM_GET_DIRTY_LOG", fmt::format("slot {}", slot));
+  }
+  for (std::uint64_t word = 0; word < words.size(); ++word) {
+    if (words[word] != 0) {
+      sink_->mark(slot, word, words[word]);
+    }
+  }
+  std::uint64_t word = 0;
+  while (word < words.size()) {
+    if (words[word] == 0) {
+      ++word;
+      continue;
+    }
+    std::uint64_t end = word + 1;
+    for (std::uint64_t at = end; at < words.size() && at - end < kJoinedGapWords; ++at) {
+      if (words[at] != 0) {
+        end = at + 1;
+      }
+    }
+    GODWIT_TRY(clear(slot, word, end));
+    word = end;
+  }
+  return {};
+}
+
+Status DirtyBitmapLog::clear(std::uint32_t slot, std::uint64_t first_word, std::uint64_t end_word) {
+  // The kernel wants a count of whole words, except where the slot itself ends inside one.
+  const auto slot_pages = vm_.memslots()[slot].page_count;
+  kvm_clear_dirty_log log{};
+  log.slot = slot;
+  log.first_page = first_word * 64;
+  log.num_pages = static_cast<std::uint32_t>(std::min(end_word * 64, slot_pages) - log.first_page);
+  log.dirty_bitmap = bitmaps_[slot].data() + first_word;
+  if (::ioctl(vm_.fd(), KVM_CLEAR_DIRTY_LOG, &log) != 0) {
+    return fail_errno(errno,
+                      "KVM_CLEAR_DIRTY_LOG",
+                      fmt::format("slot {} pages {}+{}", slot, log.first_page, log.num_pages));
+  }
+  return {};
+}
+
+void DirtyBitmapLog::stop() {
+  if (sink_ == nullptr) {
+    return;
+  }
+  sink_ = nullptr;
+  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
+    // A log that cannot be switched off costs speed, never data: the guest runs on, and there is
+    // nothing to repair.
+    static_cast<void>(vm_.set_dirty_logging(slot, false));
+  }
+}
+
+}  // namespace godwit::kvm

@@ -1,0 +1,14 @@
+#include "godwit/vmm/guest.h"
+
+#include "kvm_machine.h"
+#include "process_guest.h"
+
+namespace godwit::vmm {
+
+Result<std::unique_ptr<Guest>> make_guest(const GuestConfig& config, const MemoryOptions& options) {
+  GODWIT_TRY(validate(config));
+  return config.kind == GuestKind::kKvm ? make_kvm_guest(config, options)
+                                        : make_process_guest(config, options);
+}
+
+}  // namespace godwit::vmm
