@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "godwit/engine/source_session.h"
+#include "godwit/engine/target_session.h"
+#include "godwit/net/uring_transport.h"
+#include "godwit/uffd/fault_service.h"
+#include "godwit/uffd/page_installer.h"
+#include "godwit/vmm/guest.h"
+
+namespace godwit::test {
+
+/// A target host without the command's checks: makes whatever the source describes.
+class PlainHost : public engine::TargetHost {
+ public:
+  bool skip_register = false;
+
+  Result<Machine> create(const engine::MachineDescription& description,
+                         const Options& options) override {
+    GODWIT_TRY_ASSIGN(auto config, vmm::decode_config(description.config.at(0)));
+    config.skip_register = skip_register;
+    GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {.with_alias = true}));
+    Machine machine;
+    machine.placer =
+        uffd::make_memfd_placer(guest->memory(), uffd::PlacementChoice::kAuto, options.prealloc);
+    if (options.postcopy) {
+      GODWIT_TRY_ASSIGN(
+          machine.faults,
+          uffd::make_fault_service(guest->memory(), config.kind == vmm::GuestKind::kProcess));
+    }
+    machine.guest = std::move(guest);
+    return machine;
+  }
+};
+
+/// One migration inside this process over loopback TCP.
+struct Migration {
+  engine::MigrationReport report;
+  engine::TargetState target_state{};
+  std::unique_ptr<vmm::Guest> arrived;  ///< null unless completed
+};
+
+inline Result<Migration> migrate(vmm::Guest& guest,
+                                 const engine::SourceOptions& options,
+                                 const engine::TargetOptions& target_options = {},
+                                 bool skip_register = false) {
+  PlainHost host;
+  host.skip_register = skip_register;
+  GODWIT_TRY_ASSIGN(auto listener, net::listen_tcp({.host = "127.0.0.1", .port = 0}));
+  const auto address = listener->address();
+  net::TcpOptions tcp;
+  tcp.host = "127.0.0.1";
+  tcp.port = static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
+  GODWIT_TRY_ASSIGN(auto source_transport, net::make_uring_transport(tcp));
+  GODWIT_TRY_ASSIGN(auto target_transport, net::make_uring_transport(tcp));
+  engine::TargetSession target(host, *listener, *target_transport, target_options);
+  engine::SourceSession source(guest, *source_transport, options);
+  target.start();
+  source.start();
+  Migration migration;
+  migration.report = source.wait();
+  if (migration.report.outcome != engine::Outcome::kCompleted) {
+    target.abandon();
+  }
+  migration.target_state = target.wait();
+  if (migration.target_state == engine::TargetState::kCompleted) {
+    migration.arrived.reset(static_cast<vmm::Guest*>(target.take_guest().release()));
+  }
+  return migration;
+}
+
+}  // namespace godwit::test
