@@ -56,7 +56,14 @@ void FrameChannel::send_pages(std::span<const iovec> body,
   }
 }
 
+std::span<std::byte> FrameChannel::receive_space() {
+  return broken_ ? std::span<std::byte>(scratch_) : reader_.space();
+}
+
 void FrameChannel::on_received(std::size_t bytes) {
+  if (broken_) {
+    return;
+  }
   reader_.commit(bytes);
   while (!broken_) {
     auto frame = reader_.next();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -49,7 +50,7 @@ class FrameChannel : private ChannelHandler {
   Channel& channel() { return *channel_; }
 
  private:
-  std::span<std::byte> receive_space() override { return reader_.space(); }
+  std::span<std::byte> receive_space() override;
   void on_received(std::size_t bytes) override;
   void on_sent() override;
   void on_error(const Error& error) override;
@@ -62,6 +63,7 @@ class FrameChannel : private ChannelHandler {
   std::deque<std::vector<std::byte>> queue_;  // front is on its way when queued_sending_
   bool queued_sending_ = false;
   bool broken_ = false;
+  std::array<std::byte, wire::kHeaderBytes> scratch_{};  // what still arrives after a break, until the channel ends
   wire::FrameHeader gather_header_{};
   std::vector<iovec> gather_;
 };

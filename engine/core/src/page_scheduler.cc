@@ -44,13 +44,14 @@ bool PageScheduler::next_in_round(PageBatchPlan& plan) {
       continue;
     }
     claim_into(plan, region_, word_, map.word(word_));
+    // The word is left only when it is empty: the urgent loop may have taken some of the pages that were wanted, and
+    // then the plan has room for others of this word. Each turn either claims pages or follows somebody's claim.
+    if (map.word(word_) == 0) {
+      ++word_;
+    }
     if (plan.count == kBatchPages) {
-      if (map.word(word_) == 0) {
-        ++word_;
-      }
       return true;
     }
-    ++word_;
   }
   return plan.count != 0;
 }

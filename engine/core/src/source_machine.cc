@@ -40,7 +40,7 @@ constexpr std::array kTable = {
     GODWIT_FAILS_UNTOUCHED(kNegotiating),
     SourceTransition{S::kNegotiating, E::kWelcome, S::kSetup, kActDescribe},
     GODWIT_ROLLS_BACK(kSetup),
-    SourceTransition{S::kSetup, E::kAccepted, S::kPrecopy, kActOpenChannels | kActStartRounds},
+    SourceTransition{S::kSetup, E::kAccepted, S::kPrecopy, kActStartRounds},
     GODWIT_ROLLS_BACK(kPrecopy),
     SourceTransition{S::kPrecopy, E::kSwitchLive, S::kBarrier, kActSendBarrier},
     SourceTransition{S::kPrecopy, E::kSwitchPaused, S::kFinalQuiesce, kActQuiesce},

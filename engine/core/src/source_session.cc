@@ -180,8 +180,13 @@ class SourceSession::Impl {
     return at;
   }
 
-  /// Commands and the deadline.
+  /// Commands, the other thread's news, and the deadline.
   void look_around() {
+    if (machine_.state() == SourceState::kSetup && bulk_open_ && urgent_open_.load(std::memory_order_acquire) &&
+        !accepted_) {
+      accepted_ = true;
+      push(SourceEvent::kAccepted);
+    }
     if (cancel_requested_.exchange(false, std::memory_order_acq_rel) && !machine_.decided() &&
         machine_.state() != SourceState::kCancelling) {
       cancelled_ = true;
@@ -259,7 +264,6 @@ class SourceSession::Impl {
     // an event.
     if (!attempt(kActConnect, &Impl::connect) || !attempt(kActSendHello, &Impl::send_hello) ||
         !attempt(kActDescribe, &Impl::describe) ||
-        !attempt(kActOpenChannels, &Impl::open_channels) ||
         !attempt(kActStartRounds, &Impl::begin_rounds) ||
         !attempt(kActSendBarrier, &Impl::send_barrier) || !attempt(kActQuiesce, &Impl::quiesce) ||
         !attempt(kActSendState, &Impl::send_state) ||
@@ -361,11 +365,17 @@ class SourceSession::Impl {
         transport_,
         std::move(urgent),
         hello(wire::ChannelKind::kUrgent),
-        [this](Error error) {
-          const std::lock_guard lock(loop_mutex_);
-          urgent_error_ = std::move(error);
-          loop_->wake();
-        });
+        SourceUrgent::Events{.opened =
+                                 [this] {
+                                   urgent_open_.store(true, std::memory_order_release);
+                                   wake();
+                                 },
+                             .failed =
+                                 [this](const Error& error) {
+                                   const std::lock_guard lock(loop_mutex_);
+                                   urgent_error_ = error;
+                                   loop_->wake();
+                                 }});
     urgent_->start();
     report_.transport = transport_.name();
     report_.congestion = transport_.congestion();
@@ -400,7 +410,11 @@ class SourceSession::Impl {
         GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
         report_.target.placement = accept.placement;
         prealloc_ns_ = static_cast<std::int64_t>(accept.prealloc_ns);
-        push(SourceEvent::kAccepted);
+        if (machine_.state() != SourceState::kSetup || bulk_) {
+          return fail(ErrorCode::kProtocol, "accept", "out of place");
+        }
+        // Rounds begin when the target has answered on both page channels: see channel_open().
+        GODWIT_TRY(open_channels());
         return {};
       }
       case MessageType::kReady:
@@ -464,6 +478,7 @@ class SourceSession::Impl {
     progress_ns_ = monotonic_ns();
     switch (frame.header.type) {
       case wire::MessageType::kWelcome:
+        bulk_open_ = true;
         return {};
       case wire::MessageType::kBarrierAck: {
         GODWIT_TRY_ASSIGN(auto ack, wire::decode_barrier_ack(frame.body));
@@ -960,6 +975,8 @@ class SourceSession::Impl {
 
   DirtySource* tracking_ = nullptr;
   bool tracking_started_ = false;
+  bool bulk_open_ = false;  // the target has answered on the channel
+  bool accepted_ = false;
   bool stopped_ = false;
   bool cancelled_ = false;
   bool losing_ = false;
@@ -994,6 +1011,7 @@ class SourceSession::Impl {
   std::atomic<SourceState> state_{SourceState::kIdle};
   std::atomic<bool> decided_{false};
   std::atomic<bool> ended_{false};
+  std::atomic<bool> urgent_open_{false};
   std::atomic<bool> switch_requested_{false};
   std::atomic<bool> cancel_requested_{false};
   std::atomic<std::uint32_t> round_{0};

@@ -18,12 +18,12 @@ SourceUrgent::SourceUrgent(Shared shared,
                            Transport& transport,
                            std::unique_ptr<Channel> channel,
                            wire::Hello hello,
-                           std::function<void(Error)> on_error)
+                           Events events)
     : shared_(shared),
       transport_(transport),
       channel_(std::make_unique<FrameChannel>(std::move(channel), kUrgentBody, kUrgentReadAhead)),
       hello_(std::move(hello)),
-      on_error_(std::move(on_error)),
+      events_(std::move(events)),
       builder_(shared.memory, shared.options) {}
 
 void SourceUrgent::start() {
@@ -45,7 +45,7 @@ void SourceUrgent::stop() {
 void SourceUrgent::run() {
   auto loop = transport_.make_loop();
   if (!loop) {
-    on_error_(loop.error());
+    events_.failed(loop.error());
     return;
   }
   auto attached = channel_->attach(
@@ -55,11 +55,11 @@ void SourceUrgent::run() {
        .on_error =
            [this](const Error& error) {
              if (!stopping_.load(std::memory_order_acquire)) {
-               on_error_(error);
+               events_.failed(error);
              }
            }});
   if (!attached) {
-    on_error_(attached.error());
+    events_.failed(attached.error());
     return;
   }
   channel_->send(wire::MessageType::kHello, hello_);
@@ -69,7 +69,7 @@ void SourceUrgent::run() {
   constexpr std::int64_t kLookNs = 1'000'000'000;
   while (!stopping_.load(std::memory_order_acquire) && !channel_->broken()) {
     if (auto ran = (*loop)->run_once(Deadline::after_ns(kLookNs)); !ran) {
-      on_error_(ran.error());
+      events_.failed(ran.error());
       break;
     }
   }
@@ -85,6 +85,7 @@ void SourceUrgent::run() {
 Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   switch (frame.header.type) {
     case wire::MessageType::kWelcome:
+      events_.opened();
       return {};
     case wire::MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));

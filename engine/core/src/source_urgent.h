@@ -28,11 +28,16 @@ class SourceUrgent {
     RegionBitmaps& sent_after_switch;
     std::atomic<std::uint64_t>& sent_twice;
   };
+  /// Called from the urgent thread.
+  struct Events {
+    std::function<void()> opened;  ///< the target answered on the channel
+    std::function<void(const Error&)> failed;
+  };
   SourceUrgent(Shared shared,
                Transport& transport,
                std::unique_ptr<Channel> channel,
                wire::Hello hello,
-               std::function<void(Error)> on_error);
+               Events events);
   ~SourceUrgent() { stop(); }
   void start();
   void stop();
@@ -57,7 +62,7 @@ class SourceUrgent {
   Transport& transport_;
   std::unique_ptr<FrameChannel> channel_;
   wire::Hello hello_;
-  std::function<void(Error)> on_error_;
+  Events events_;
   BatchBuilder builder_;
   std::deque<PageId> queue_;
   std::atomic<EventLoop*> loop_{nullptr};

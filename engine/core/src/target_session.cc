@@ -91,11 +91,7 @@ class TargetSession::Impl {
     progress_ns_ = monotonic_ns();
     while (true) {
       take_notes();
-      while (!events_.empty() && !machine_.ended()) {
-        const auto event = events_.front();
-        events_.pop_front();
-        fire(event);
-      }
+      fire_all();
       if (machine_.ended()) {
         break;
       }
@@ -182,6 +178,14 @@ class TargetSession::Impl {
         "target: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
     progress_ns_ = monotonic_ns();
     perform(transition->actions);
+  }
+
+  void fire_all() {
+    while (!events_.empty() && !machine_.ended()) {
+      const auto event = events_.front();
+      events_.pop_front();
+      fire(event);
+    }
   }
 
   void perform(std::uint32_t actions) {
@@ -445,6 +449,9 @@ class TargetSession::Impl {
       }
       case MessageType::kFinalSync: {
         GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
+        // Both channels counted themselves open before they answered the source, which waits for both answers.
+        take_notes();
+        fire_all();
         if (machine_.state() != TargetState::kReceiving) {
           return fail(ErrorCode::kProtocol, "final sync", "out of place");
         }

@@ -33,7 +33,7 @@ enum class SourceEvent : std::uint8_t {
   kStart = 1,
   kConnected,
   kWelcome,
-  kAccepted,
+  kAccepted,  ///< the target has its machine and answered on all channels
   kSwitchLive,    ///< hybrid, postcopy: switch now
   kSwitchPaused,  ///< precopy, stop-and-copy: the rest goes while the guest is stopped
   kRoundDone,
@@ -57,7 +57,6 @@ enum SourceAction : std::uint32_t {
   kActConnect = 1U << 0,
   kActSendHello = 1U << 1,
   kActDescribe = 1U << 2,
-  kActOpenChannels = 1U << 3,
   kActStartRounds = 1U << 4,
   kActSendBarrier = 1U << 5,
   kActQuiesce = 1U << 6,
