@@ -92,10 +92,10 @@ void FrameChannel::on_sent() {
 }
 
 void FrameChannel::on_error(const Error& error) {
+  // The connection itself is left to the session: it may still have to say on another channel why this one broke.
   if (std::exchange(broken_, true)) {
     return;
   }
-  channel_->shut_down();
   if (events_.on_error) {
     events_.on_error(error);
   }

@@ -376,7 +376,7 @@ class SourceSession::Impl {
                                    urgent_error_ = error;
                                    loop_->wake();
                                  }});
-    urgent_->start();
+    GODWIT_TRY(urgent_->start());
     report_.transport = transport_.name();
     report_.congestion = transport_.congestion();
     return {};

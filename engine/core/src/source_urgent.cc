@@ -26,60 +26,40 @@ SourceUrgent::SourceUrgent(Shared shared,
       events_(std::move(events)),
       builder_(shared.memory, shared.options) {}
 
-void SourceUrgent::start() {
+Status SourceUrgent::start() {
+  GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
+  GODWIT_TRY(channel_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { pump(); },
+       .on_error =
+           [this](const Error& error) {
+             // acquire: pairs with stop(), which may have caused the error.
+             if (!stopping_.load(std::memory_order_acquire)) {
+               events_.failed(error);
+             }
+           }}));
+  channel_->send(wire::MessageType::kHello, hello_);
   thread_ = start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); });
+  return {};
 }
 
 void SourceUrgent::stop() {
-  stopping_.store(true, std::memory_order_release);
-  // acquire: pairs with the release in run(); a loop that is not there yet looks at stopping_
-  // first.
-  if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr && thread_.joinable()) {
-    loop->wake();
-  }
   if (thread_.joinable()) {
+    // release: pairs with the loads in the thread.
+    stopping_.store(true, std::memory_order_release);
+    loop_->wake();
     thread_.join();
   }
 }
 
 void SourceUrgent::run() {
-  auto loop = transport_.make_loop();
-  if (!loop) {
-    events_.failed(loop.error());
-    return;
-  }
-  auto attached = channel_->attach(
-      **loop,
-      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-       .on_sent = [this] { pump(); },
-       .on_error =
-           [this](const Error& error) {
-             if (!stopping_.load(std::memory_order_acquire)) {
-               events_.failed(error);
-             }
-           }});
-  if (!attached) {
-    events_.failed(attached.error());
-    return;
-  }
-  channel_->send(wire::MessageType::kHello, hello_);
-  loop_.store(loop->get(), std::memory_order_release);
-  // One second at most between two looks at stopping_: stop() may have come before the loop was
-  // published.
-  constexpr std::int64_t kLookNs = 1'000'000'000;
-  while (!stopping_.load(std::memory_order_acquire) && !channel_->broken()) {
-    if (auto ran = (*loop)->run_once(Deadline::after_ns(kLookNs)); !ran) {
-      events_.failed(ran.error());
-      break;
-    }
-  }
   while (!stopping_.load(std::memory_order_acquire)) {
-    if (!(*loop)->run_once(Deadline::after_ns(kLookNs))) {
-      break;
+    if (auto ran = loop_->run_once(Deadline::never()); !ran) {
+      events_.failed(ran.error());
+      return;
     }
   }
-  loop_.store(nullptr, std::memory_order_release);
-  channel_->channel().shut_down();
 }
 
 Status SourceUrgent::on_frame(const wire::FrameView& frame) {

@@ -39,7 +39,7 @@ class SourceUrgent {
                wire::Hello hello,
                Events events);
   ~SourceUrgent() { stop(); }
-  void start();
+  Status start();
   void stop();
   /// From here on page content is immutable and requests are legal.
   void allow_requests() { switched_.store(true, std::memory_order_release); }
@@ -60,12 +60,12 @@ class SourceUrgent {
 
   Shared shared_;
   Transport& transport_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: stop() may wake it at any time
   std::unique_ptr<FrameChannel> channel_;
   wire::Hello hello_;
   Events events_;
   BatchBuilder builder_;
   std::deque<PageId> queue_;
-  std::atomic<EventLoop*> loop_{nullptr};
   std::atomic<bool> switched_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> demand_{0};

@@ -361,11 +361,11 @@ class TargetSession::Impl {
       bulk_channel_ = channel.get();
       bulk_ =
           std::make_unique<TargetBulk>(*plane_, transport_, std::move(channel), welcome_, notes);
-      bulk_->start();
+      GODWIT_TRY(bulk_->start());
     } else {
       urgent_ = std::make_unique<TargetUrgent>(
           *plane_, machine_parts_.faults.get(), transport_, std::move(channel), welcome_, notes);
-      urgent_->start();
+      GODWIT_TRY(urgent_->start());
     }
     return {};
   }

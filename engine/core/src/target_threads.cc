@@ -9,7 +9,6 @@
 namespace godwit::engine {
 namespace {
 
-constexpr std::int64_t kLookNs = 1'000'000'000;  // stop() may come before the loop is published
 constexpr std::size_t kFaultBatch = 64;
 constexpr std::size_t kUrgentReadAhead = 8192;
 
@@ -28,68 +27,55 @@ TargetBulk::TargetBulk(TargetPlane& plane,
       welcome_(std::move(welcome)),
       notes_(std::move(notes)) {}
 
-void TargetBulk::start() {
+Status TargetBulk::start() {
+  GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
+  channel_->agree(welcome_);
+  channel_->set_epoch(welcome_.session_epoch);
+  GODWIT_TRY(
+      channel_->attach(*loop_,
+                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+                        .on_sent = nullptr,
+                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  channel_->send(wire::MessageType::kWelcome, welcome_);
   thread_ = start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); });
+  return {};
 }
 
-void TargetBulk::wake() {
-  if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr) {
-    loop->wake();
+void TargetBulk::fail_unless_stopping(const Error& error) {
+  // acquire: pairs with stop(), which may have caused the error.
+  if (!stopping_.load(std::memory_order_acquire)) {
+    notes_.failed(error);
   }
 }
 
+void TargetBulk::wake() { loop_->wake(); }
+
 void TargetBulk::stop() {
-  stopping_.store(true, std::memory_order_release);
   if (thread_.joinable()) {
-    wake();
+    // release: pairs with the loads in the thread.
+    stopping_.store(true, std::memory_order_release);
+    loop_->wake();
     thread_.join();
   }
 }
 
 void TargetBulk::run() {
-  auto loop = transport_.make_loop();
-  if (!loop) {
-    notes_.failed(loop.error());
-    return;
-  }
-  channel_->agree(welcome_);
-  channel_->set_epoch(welcome_.session_epoch);
-  auto attached = channel_->attach(
-      **loop,
-      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-       .on_sent = nullptr,
-       .on_error =
-           [this](const Error& error) {
-             if (!stopping_.load(std::memory_order_acquire)) {
-               notes_.failed(error);
-             }
-           }});
-  if (!attached) {
-    notes_.failed(attached.error());
-    return;
-  }
-  channel_->send(wire::MessageType::kWelcome, welcome_);
-  // release: pairs with the acquire in wake().
-  loop_.store(loop->get(), std::memory_order_release);
   notes_.opened();
   bool swept = false;
   while (!stopping_.load(std::memory_order_acquire)) {
     const bool sweep = !swept && plane_.switched();
-    if (auto ran = (*loop)->run_once(sweep ? Deadline{0} : Deadline::after_ns(kLookNs)); !ran) {
-      notes_.failed(ran.error());
-      break;
+    if (auto ran = loop_->run_once(sweep ? Deadline{0} : Deadline::never()); !ran) {
+      fail_unless_stopping(ran.error());
+      return;
     }
     if (sweep) {
       auto some = plane_.sweep_some();
       if (!some) {
-        notes_.failed(some.error());
-        swept = true;
-      } else {
-        swept = !*some;
+        fail_unless_stopping(some.error());
       }
+      swept = !some || !*some;
     }
   }
-  loop_.store(nullptr, std::memory_order_release);
 }
 
 Status TargetBulk::on_frame(const wire::FrameView& frame) {
@@ -135,58 +121,49 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
       welcome_(std::move(welcome)),
       notes_(std::move(notes)) {}
 
-void TargetUrgent::start() {
+Status TargetUrgent::start() {
+  GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
+  channel_->agree(welcome_);
+  channel_->set_epoch(welcome_.session_epoch);
+  GODWIT_TRY(
+      channel_->attach(*loop_,
+                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+                        .on_sent = [this] { send_requests(); },
+                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  if (faults_ != nullptr) {
+    GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
+  }
+  channel_->send(wire::MessageType::kWelcome, welcome_);
   thread_ = start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); });
+  return {};
 }
 
 void TargetUrgent::stop() {
-  stopping_.store(true, std::memory_order_release);
   if (thread_.joinable()) {
-    if (auto* loop = loop_.load(std::memory_order_acquire); loop != nullptr) {
-      loop->wake();
-    }
+    // release: pairs with the loads in the thread.
+    stopping_.store(true, std::memory_order_release);
+    loop_->wake();
     thread_.join();
   }
 }
 
-void TargetUrgent::fail_once(const Error& error) {
+void TargetUrgent::fail_unless_stopping(const Error& error) {
+  // acquire: pairs with stop(), which may have caused the error.
   if (!stopping_.load(std::memory_order_acquire)) {
     notes_.failed(error);
   }
 }
 
 void TargetUrgent::run() {
-  auto loop = transport_.make_loop();
-  if (!loop) {
-    fail_once(loop.error());
-    return;
-  }
-  channel_->agree(welcome_);
-  channel_->set_epoch(welcome_.session_epoch);
-  auto attached = channel_->attach(
-      **loop,
-      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-       .on_sent = [this] { send_requests(); },
-       .on_error = [this](const Error& error) { fail_once(error); }});
-  if (attached && faults_ != nullptr) {
-    attached = (*loop)->watch(faults_->fd(), [this] { on_faults(); });
-  }
-  if (!attached) {
-    fail_once(attached.error());
-    return;
-  }
-  channel_->send(wire::MessageType::kWelcome, welcome_);
-  loop_.store(loop->get(), std::memory_order_release);
   notes_.opened();
   while (!stopping_.load(std::memory_order_acquire)) {
-    if (auto ran = (*loop)->run_once(Deadline::after_ns(kLookNs)); !ran) {
-      fail_once(ran.error());
+    if (auto ran = loop_->run_once(Deadline::never()); !ran) {
+      fail_unless_stopping(ran.error());
       break;
     }
   }
-  loop_.store(nullptr, std::memory_order_release);
   if (faults_ != nullptr) {
-    (*loop)->unwatch(faults_->fd());
+    loop_->unwatch(faults_->fd());
   }
 }
 
@@ -194,7 +171,7 @@ void TargetUrgent::on_faults() {
   std::array<PageFault, kFaultBatch> batch;
   auto count = faults_->read(batch);
   if (!count) {
-    fail_once(count.error());
+    fail_unless_stopping(count.error());
     return;
   }
   const auto read_ns = monotonic_ns();
@@ -211,7 +188,7 @@ void TargetUrgent::on_faults() {
         break;
       case FaultDecision::kMap:
         if (auto mapped = plane_.map_around(page); !mapped) {
-          fail_once(mapped.error());
+          fail_unless_stopping(mapped.error());
           return;
         }
         if (plane_.open_faults().close(page) != 0) {

@@ -30,7 +30,7 @@ class TargetBulk {
              wire::Welcome welcome,
              TargetNotes notes);
   ~TargetBulk() { stop(); }
-  void start();
+  Status start();
   void stop();
   void wake();
   void shut_down() { channel_->channel().shut_down(); }
@@ -39,14 +39,15 @@ class TargetBulk {
  private:
   void run();
   Status on_frame(const wire::FrameView& frame);
+  void fail_unless_stopping(const Error& error);
 
   TargetPlane& plane_;
   Transport& transport_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
   std::unique_ptr<FrameChannel> channel_;
   wire::Welcome welcome_;
   TargetNotes notes_;
   Histogram latencies_;
-  std::atomic<EventLoop*> loop_{nullptr};
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };
@@ -63,7 +64,7 @@ class TargetUrgent {
                wire::Welcome welcome,
                TargetNotes notes);
   ~TargetUrgent() { stop(); }
-  void start();
+  Status start();
   void stop();
   void shut_down() { channel_->channel().shut_down(); }
   [[nodiscard]] const Histogram& latencies() const { return latencies_; }  ///< after stop()
@@ -73,17 +74,17 @@ class TargetUrgent {
   Status on_frame(const wire::FrameView& frame);
   void on_faults();
   void send_requests();
-  void fail_once(const Error& error);
+  void fail_unless_stopping(const Error& error);
 
   TargetPlane& plane_;
   FaultService* faults_;
   Transport& transport_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
   std::unique_ptr<FrameChannel> channel_;
   wire::Welcome welcome_;
   TargetNotes notes_;
   Histogram latencies_;
   std::vector<PageId> wanted_;
-  std::atomic<EventLoop*> loop_{nullptr};
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };
