@@ -1,0 +1,173 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "world.h"
+
+namespace godwit::sim {
+
+enum class MessageKind : std::uint8_t {
+  kHello,
+  kWelcome,
+  kDescribe,
+  kAccept,
+  kRefuse,
+  kPages,
+  kStale,
+  kBarrier,
+  kBarrierAck,
+  kFinalSync,
+  kState,
+  kReady,
+  kCommit,
+  kRunning,
+  kPageRequest,
+  kBackgroundEnd,
+  kComplete,
+  kFinish,
+  kCancel,
+  kCancelAck,
+  kAbort,
+  kEnd,  ///< the peer closed the connection
+};
+
+enum class Phase : std::uint8_t { kPrecopy, kBackground, kUrgent };
+enum class ChannelName : std::uint8_t { kControl, kBulk, kUrgent };
+inline constexpr std::array kChannels = {
+    ChannelName::kControl, ChannelName::kBulk, ChannelName::kUrgent};
+
+struct Message {
+  MessageKind kind = MessageKind::kHello;
+  Phase phase = Phase::kPrecopy;
+  std::vector<std::pair<PageId, std::uint32_t>> pages{};  ///< with their content
+  std::vector<PageRun> runs{};
+  std::uint64_t count = 0;
+  std::uint64_t hash = 0;
+  [[nodiscard]] std::uint64_t bytes() const {
+    return 64 + pages.size() * kPageBytes + runs.size() * 24;
+  }
+};
+
+struct LinkOptions {
+  Ns latency = 0;
+  Ns jitter = 0;
+  Ns ns_per_page = 1000;  ///< from its first byte to its last, at the reader
+  std::uint64_t buffer_bytes = 256 * kKiB;
+};
+
+/// One direction of one channel: a byte stream in order, with a bounded socket buffer, that can
+/// stall or be cut.
+class Stream {
+ public:
+  /// `begin` sees a message when its first byte is read and says how long reading takes; `end` when
+  /// all is there.
+  struct Receiver {
+    std::function<Ns(const Message&)> begin;
+    std::function<void(const Message&)> end;
+  };
+  Stream(World& world, LinkOptions options) : world_(world), options_(options) {}
+
+  void connect(Receiver receiver) { receiver_ = std::move(receiver); }
+  /// `handed` runs when all bytes are in the socket, which may be at once.
+  void send(Message message, std::function<void()> handed = {}) {
+    if (sender_closed_) {
+      return;
+    }
+    outbox_.emplace_back(std::move(message), std::move(handed));
+    pump();
+  }
+  /// What is on the wire and everything after it is lost. Bytes that arrived can still be read.
+  void cut() { cut_ = true; }
+  void stall(Ns duration) { stalled_until_ = world_.time.now() + duration; }
+  /// The sender closes: what was sent arrives, then the end.
+  void close_sender() {
+    send({MessageKind::kEnd});
+    sender_closed_ = true;
+  }
+  void close_receiver() { receiver_closed_ = true; }
+
+ private:
+  void pump() {
+    // Re-entrant: a `handed` may send again.
+    while (!outbox_.empty()) {
+      const auto bytes = outbox_.front().first.bytes();
+      if (buffered_ != 0 && buffered_ + bytes > options_.buffer_bytes) {
+        return;
+      }
+      buffered_ += bytes;
+      auto [message, handed] = std::move(outbox_.front());
+      outbox_.pop_front();
+      put_on_wire(std::move(message));
+      if (handed) {
+        handed();
+      }
+    }
+  }
+  void put_on_wire(Message message) {
+    const auto now = world_.time.now();
+    auto arrival = now + options_.latency + world_.between(0, options_.jitter);
+    arrival = std::max({arrival, last_arrival_, stalled_until_});
+    last_arrival_ = arrival;
+    world_.time.after(arrival - now, [this, moved = std::move(message)]() mutable {
+      if (cut_) {
+        return;
+      }
+      inbox_.push_back(std::move(moved));
+      read_next();
+    });
+  }
+  void read_next() {
+    if (reading_ || inbox_.empty() || receiver_closed_) {
+      return;
+    }
+    reading_ = true;
+    const auto duration = receiver_.begin(inbox_.front());
+    world_.time.after(duration, [this] {
+      const auto message = std::move(inbox_.front());
+      inbox_.pop_front();
+      reading_ = false;
+      if (!receiver_closed_) {
+        receiver_.end(message);
+      }
+      buffered_ -= cut_ ? 0 : message.bytes();
+      pump();
+      read_next();
+    });
+  }
+
+  World& world_;
+  LinkOptions options_;
+  Receiver receiver_;
+  std::deque<std::pair<Message, std::function<void()>>> outbox_;
+  std::deque<Message> inbox_;
+  std::uint64_t buffered_ = 0;
+  Ns last_arrival_ = 0;
+  Ns stalled_until_ = 0;
+  bool reading_ = false;
+  bool cut_ = false;
+  bool sender_closed_ = false;
+  bool receiver_closed_ = false;
+};
+
+/// The three channels between source and target.
+class LinkModel {
+ public:
+  LinkModel(World& world, LinkOptions options)
+      : to_target_{Stream(world, options), Stream(world, options), Stream(world, options)},
+        to_source_{Stream(world, options), Stream(world, options), Stream(world, options)} {}
+
+  Stream& to_target(ChannelName channel) { return to_target_[static_cast<std::size_t>(channel)]; }
+  Stream& to_source(ChannelName channel) { return to_source_[static_cast<std::size_t>(channel)]; }
+
+ private:
+  std::array<Stream, 3> to_target_;
+  std::array<Stream, 3> to_source_;
+};
+
+}  // namespace godwit::sim

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "godwit/engine/convergence.h"
+#include "godwit/engine/dirty_collector.h"
+#include "godwit/engine/dirty_ledger.h"
+#include "godwit/engine/page_scheduler.h"
+
+#include "dirty_models.h"
+#include "simulator.h"
+
+namespace godwit::sim {
+
+/// The source: the real machine, ledger, scheduler and collector on a simulated link and guest.
+class SimSource : public GuestSide {
+ public:
+  SimSource(World& world, const Scenario& scenario, LinkModel& link, FakeGuest& guest);
+
+  void start();
+  void on_link_lost();
+  void cancel();
+  void fail();
+  void request_switch() { switch_requested_ = true; }
+  [[nodiscard]] const engine::SourceMachine& machine() const { return machine_; }
+  void count(Outcome& outcome) const;
+  /// Called after every change of state.
+  std::function<void()> on_state;
+
+  bool access(unsigned vcpu, PageId page, bool write) override;
+  PerPage<std::uint32_t>& memory() override { return memory_; }
+  [[nodiscard]] const char* name() const override { return "source"; }
+
+ private:
+  void take(engine::SourceEvent event);
+  void act(std::uint32_t actions);
+  void on_control(const Message& message);
+  void on_bulk(const Message& message);
+  void on_urgent(const Message& message);
+  void send(ChannelName channel, Message message, std::function<void()> handed = {});
+  [[nodiscard]] bool deaf() const;
+
+  void arm_and_scan();
+  void on_channels_open();
+  void start_rounds();
+  void next_batch();
+  void end_of_round();
+  void quiesce();
+  void send_state();
+  void next_background();
+  void serve(PageId page);
+  void pump_urgent();
+  void sync_and_announce(ChannelName channel);
+  void send_stale(ChannelName channel, PageRun run);
+  Message build(const engine::PageBatchPlan& plan, Phase phase);
+  void landed(const engine::PageBatchPlan& plan);
+  void stop_tracking();
+  void device_write_later();
+  void close();
+  void watch();
+
+  World& world_;
+  const Scenario& scenario_;
+  LinkModel& link_;
+  FakeGuest& guest_;
+  engine::SourceMachine machine_;
+  PerPage<std::uint32_t> memory_;
+  engine::DirtyLedger ledger_;
+  engine::PageScheduler scheduler_;
+  engine::DirtyCollector collector_;
+  std::unique_ptr<DirtyModel> dirty_;
+  std::vector<PageId> unmarked_;  // written by a device, not marked yet
+  std::deque<PageId> urgent_queue_;
+  PerPage<std::uint8_t> sent_after_switch_;
+  Message late_frame_;  // of the planted bug
+  bool urgent_sending_ = false;
+  bool tracking_ = false;
+  bool switched_ = false;
+  bool switch_requested_ = false;
+  bool closed_ = false;
+  unsigned welcomes_ = 0;
+  std::uint32_t rounds_ = 0;
+  std::uint64_t previous_pending_ = 0;
+  std::uint64_t round_pages_ = 0;
+  std::uint64_t pages_sent_ = 0;
+  std::uint64_t overtaken_ = 0;
+  std::uint64_t demand_ = 0;
+  Ns round_started_ = 0;
+  Ns last_progress_ = 0;
+};
+
+}  // namespace godwit::sim

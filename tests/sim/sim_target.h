@@ -1,0 +1,83 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "godwit/engine/page_states.h"
+
+#include "simulator.h"
+
+namespace godwit::sim {
+
+/// The target: the real machine and page states on a simulated link, guest and userfaultfd.
+class SimTarget : public GuestSide {
+ public:
+  SimTarget(World& world, const Scenario& scenario, LinkModel& link, FakeGuest& guest);
+
+  void on_link_lost();
+  void cancel();
+  [[nodiscard]] const engine::TargetMachine& machine() const { return machine_; }
+  [[nodiscard]] engine::PageStates& pages() { return *states_; }
+  std::function<void()> on_state;
+
+  bool access(unsigned vcpu, PageId page, bool write) override;
+  PerPage<std::uint32_t>& memory() override { return memory_; }
+  [[nodiscard]] const char* name() const override { return "target"; }
+
+ private:
+  /// Who waits for a page: a vCPU, or the loader of machine state.
+  struct Waiter {
+    PageId page;
+    unsigned vcpu;
+    bool loader;
+  };
+  /// What became of a page of a frame when its first byte arrived.
+  struct Writing {
+    PageId page;
+    std::uint32_t content;
+    bool claimed;
+    bool backed;
+  };
+
+  void take(engine::TargetEvent event);
+  void act(std::uint32_t actions);
+  void on_control(const Message& message);
+  Ns begin_pages(ChannelName channel, const Message& message);
+  void end_pages(ChannelName channel, const Message& message);
+  void on_bulk(const Message& message);
+  void on_stale(const Message& message);
+  void on_final_sync(const Message& message);
+  void load();
+  void load_touch(unsigned left);
+  void check_loader_read(PageId page);
+  void fault(Waiter waiter);
+  void map_around(PageId page);
+  void wake(PageId page);
+  void check_complete();
+  void protocol_error();
+  void send(ChannelName channel, Message message);
+  void close();
+  void watch();
+  [[nodiscard]] bool receiving() const;
+
+  World& world_;
+  const Scenario& scenario_;
+  LinkModel& link_;
+  FakeGuest& guest_;
+  engine::TargetMachine machine_;
+  PerPage<std::uint32_t> memory_;
+  std::unique_ptr<engine::PageStates> states_;
+  PerPage<char> mapped_;
+  PerPage<std::uint8_t> writers_;
+  PerPage<std::uint8_t> installed_after_switch_;
+  std::vector<Waiter> waiters_;
+  std::vector<Writing> writing_[2];  // by the bulk and the urgent stream
+  unsigned hellos_ = 0;
+  unsigned touches_left_ = 0;
+  bool final_sync_seen_ = false;
+  bool armed_ = false;
+  bool closed_ = false;
+  Ns last_progress_ = 0;
+};
+
+}  // namespace godwit::sim
