@@ -504,7 +504,7 @@ class SourceSession::Impl {
     rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
     if (machine_.state() == SourceState::kFinalRound) {
       // The guest is stopped: what is left goes now, inside the blackout.
-      GODWIT_TRY(sync_dirty(*bulk_, true));
+      GODWIT_TRY(sync_dirty(*bulk_));
       if (tracking_ == nullptr) {
         GODWIT_TRY(announce_populated(*bulk_));
       }
@@ -539,7 +539,7 @@ class SourceSession::Impl {
   }
 
   /// Harvests the dirty source into the ledger and tells the target.
-  Status sync_dirty(FrameChannel& channel, bool last = false) {
+  Status sync_dirty(FrameChannel& channel) {
     last_dirtied_ = 0;
     if (!tracking_started_) {
       return {};
@@ -547,7 +547,7 @@ class SourceSession::Impl {
     GODWIT_TRY(tracking_->sync());
     Announcer announcer(channel);
     const auto announce = [&](PageRun run) { announcer.add(run); };
-    const bool lose = options_.injection.fault == InjectedFault::kStalePage && (last || losing_);
+    const bool lose = options_.injection.fault == InjectedFault::kStalePage;
     last_dirtied_ =
         lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
              : ledger_.absorb_dirty(announce);
@@ -563,7 +563,6 @@ class SourceSession::Impl {
       if (run.region == page.region && page.index >= run.first && page.index < run.end() &&
           !ledger_.pending()[page.region].test(page.index)) {
         report_.injected_page = page;
-        losing_ = true;
         return true;
       }
     }
@@ -773,7 +772,7 @@ class SourceSession::Impl {
 
   Status send_state() {
     const bool pages_follow = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
-    GODWIT_TRY(sync_dirty(*control_, pages_follow));
+    GODWIT_TRY(sync_dirty(*control_));
     if (options_.mode == Mode::kPostcopy && tracking_ == nullptr) {
       GODWIT_TRY(announce_populated(*control_));
     }
@@ -979,7 +978,6 @@ class SourceSession::Impl {
   bool accepted_ = false;
   bool stopped_ = false;
   bool cancelled_ = false;
-  bool losing_ = false;
   bool cut_when_sent_ = false;
   bool in_round_ = false;
   bool have_next_ = false;

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "godwit/engine/options.h"
+#include "godwit/vmm/guest.h"
+
+namespace godwit::app {
+
+enum class Command : std::uint8_t {
+  kRun = 1,
+  kReceive,
+  kMigrate,
+  kStatus,
+  kSwitch,
+  kCancel,
+  kStop,
+  kDemo
+};
+
+enum class GuestChoice : std::uint8_t { kAuto = 1, kKvm, kProcess };
+
+/// A planted fault as the user names it; which page it hits is decided later, by the seed.
+struct FaultSpec {
+  engine::InjectedFault fault = engine::InjectedFault::kNone;
+  std::int64_t delay_ns = 0;
+};
+
+/// How one migration is done: what `migrate` sends to the process that runs the guest.
+struct MigrationSettings {
+  engine::SourceOptions source;  ///< without its injection
+  FaultSpec inject;
+  std::string congestion = "auto";
+  bool floors = false;
+};
+
+/// Everything that a command line can say. Sizes in bytes, durations in ns.
+struct CommandLine {
+  Command command = Command::kDemo;
+  std::string control;                 ///< path of the control socket
+  std::string to;                      ///< HOST:PORT, without "tcp:"
+  std::string listen = "127.0.0.1:0";  ///< HOST:PORT, without "tcp:"
+  GuestChoice guest = GuestChoice::kAuto;
+  vmm::GuestConfig config;                  ///< its kind is decided by resolve_kind()
+  std::optional<std::uint64_t> memory_cap;  ///< receive: --memory, if given
+  MigrationSettings migration;
+  std::optional<PageId> drop_page;  ///< receive, for demo: the page of drop-page
+  bool skip_register = false;       ///< receive, for demo
+  bool json = false;
+};
+
+/// What to do: run a command, or print `message` and leave with `exit_code` (help, version, usage
+/// errors).
+struct ParsedCommandLine {
+  std::optional<CommandLine> line;
+  std::string message;
+  int exit_code = 0;
+  bool json = false;  ///< --json was among the arguments: errors are reported as JSON too
+};
+
+ParsedCommandLine parse_command_line(int argc, const char* const* argv);
+
+const char* fault_name(engine::InjectedFault fault);
+/// Reads a fault's name ("blackout-delay=10ms" with its duration). Errors: kInvalidArgument.
+Result<FaultSpec> parse_fault(const std::string& text);
+Result<engine::Mode> parse_mode(const std::string& text);
+
+}  // namespace godwit::app

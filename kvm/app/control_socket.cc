@@ -1,0 +1,258 @@
+#include "control_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "godwit/base/log.h"
+#include "godwit/base/thread.h"
+
+namespace godwit::app {
+namespace {
+
+constexpr std::size_t kLineBytesMax = 16U << 20;
+constexpr int kBacklog = 16;
+constexpr timeval kSendTimeout{5, 0};
+
+Result<sockaddr_un> socket_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "--control",
+        fmt::format(
+            "'{}' is too long for a socket: {} bytes at most", path, sizeof address.sun_path - 1));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+Result<Fd> make_socket() {
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) {
+    return fail_errno(errno, "socket");
+  }
+  return fd;
+}
+
+Status connect_to(const Fd& fd, const sockaddr_un& address) {
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(errno, "connect");
+  }
+  return {};
+}
+
+/// Removes the socket file of a process that is dead.
+Status clear_path(const std::string& path, const sockaddr_un& address) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    return {};  // nothing there; bind() tells of all else
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "--control",
+                fmt::format("'{}' exists and is no socket", path));
+  }
+  GODWIT_TRY_ASSIGN(const auto probe, make_socket());
+  const auto connected = connect_to(probe, address);
+  if (connected) {
+    return fail(
+        ErrorCode::kState,
+        "--control",
+        fmt::format("'{}' is served by a running process; stop it or choose another path", path));
+  }
+  if (connected.error().sys_errno != ECONNREFUSED) {
+    return fail_errno(connected.error().sys_errno, "--control", fmt::format("'{}'", path));
+  }
+  if (::unlink(path.c_str()) != 0) {
+    return fail_errno(errno, "unlink", path);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlConnection>> ControlConnection::connect(const std::string& path) {
+  GODWIT_TRY_ASSIGN(const auto address, socket_address(path));
+  GODWIT_TRY_ASSIGN(auto fd, make_socket());
+  if (auto status = connect_to(fd, address); !status) {
+    return fail_errno(status.error().sys_errno,
+                      "control socket",
+                      fmt::format("nobody answers at '{}'; is the guest's process running?", path));
+  }
+  return std::make_unique<ControlConnection>(std::move(fd));
+}
+
+Status ControlConnection::send(const Json& json) {
+  auto line = json_text(json);
+  line += '\n';
+  const std::lock_guard lock(send_mutex_);
+  for (std::size_t at = 0; at < line.size();) {
+    const auto sent = ::send(fd_.get(), line.data() + at, line.size() - at, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) {
+      continue;
+    }
+    if (sent < 0) {
+      return fail_errno(errno, "control socket");
+    }
+    at += static_cast<std::size_t>(sent);
+  }
+  return {};
+}
+
+Result<Json> ControlConnection::next(int interrupt_fd, Deadline deadline) {
+  for (;;) {
+    if (const auto end = received_.find('\n'); end != std::string::npos) {
+      auto json = Json::parse(received_.substr(0, end), nullptr, false);
+      received_.erase(0, end + 1);
+      if (json.is_discarded()) {
+        return fail(ErrorCode::kProtocol, "control socket", "a line is no JSON");
+      }
+      return json;
+    }
+    if (received_.size() > kLineBytesMax) {
+      return fail(ErrorCode::kProtocol, "control socket", "a line is too long");
+    }
+    std::array<pollfd, 2> polled{{{fd_.get(), POLLIN, 0}, {interrupt_fd, POLLIN, 0}}};
+    const auto left = deadline.left_ns();
+    const int wait_ms =
+        left == INT64_MAX ? -1
+                          : static_cast<int>(std::min<std::int64_t>(left / 1'000'000 + 1, 1 << 30));
+    const auto ready = ::poll(polled.data(), polled.size(), wait_ms);
+    if (ready < 0 && errno != EINTR) {
+      return fail_errno(errno, "poll");
+    }
+    if (ready <= 0) {
+      if (deadline.passed()) {
+        return fail(ErrorCode::kTimeout, "control socket", "no answer in time");
+      }
+      continue;
+    }
+    if ((polled[1].revents & POLLIN) != 0) {
+      return fail(ErrorCode::kCancelled, "control socket", "interrupted");
+    }
+    std::array<char, 16384> buffer;
+    const auto got = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got <= 0) {
+      return fail(ErrorCode::kClosed, "control socket", "the other process closed it");
+    }
+    received_.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+}
+
+void ControlConnection::stop_receiving() {
+  ::shutdown(fd_.get(), SHUT_RD);
+}
+
+// ------------------------------------------------------------------------------------------------
+// server
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path,
+                                                            Handler handler) {
+  GODWIT_TRY_ASSIGN(const auto address, socket_address(path));
+  GODWIT_TRY(clear_path(path, address));
+  GODWIT_TRY_ASSIGN(auto fd, make_socket());
+  // The mode of the file comes from the mask at bind(): nobody else may connect, not even for a
+  // moment.
+  const auto mask = ::umask(0077);
+  const auto bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const auto bind_errno = errno;
+  ::umask(mask);
+  if (bound != 0) {
+    return fail_errno(bind_errno, "--control", fmt::format("'{}'", path));
+  }
+  if (::listen(fd.get(), kBacklog) != 0) {
+    return fail_errno(errno, "listen", path);
+  }
+  GODWIT_TRY_ASSIGN(auto stop, EventFd::create());
+  return std::unique_ptr<ControlServer>(
+      new ControlServer(path, std::move(fd), std::move(stop), std::move(handler)));
+}
+
+ControlServer::ControlServer(std::string path, Fd listener, EventFd stop, Handler handler)
+    : path_(std::move(path)),
+      listener_(std::move(listener)),
+      stop_(std::move(stop)),
+      handler_(std::move(handler)),
+      thread_(start_thread("control", ThreadRole::kUrgent, [this] { accept_loop(); })) {}
+
+ControlServer::~ControlServer() {
+  ::unlink(path_.c_str());
+  stop_.signal();
+  thread_.join();
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& client : clients_) {
+      client.connection.stop_receiving();  // answers that are being made still go out
+    }
+  }
+  clients_.clear();  // joins; no lock, since the threads take it to say that they ended
+}
+
+void ControlServer::accept_loop() {
+  for (;;) {
+    std::array<pollfd, 2> polled{{{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+    if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
+      log_error("control socket: poll: {}", errno_error(errno, "poll").message());
+      return;
+    }
+    if ((polled[1].revents & POLLIN) != 0) {
+      return;
+    }
+    remove_ended();
+    if ((polled[0].revents & POLLIN) == 0) {
+      continue;
+    }
+    Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!fd.valid()) {
+      continue;
+    }
+    // Who asks and then does not read must not keep this process from ending.
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
+    const std::lock_guard lock(mutex_);
+    auto& client = clients_.emplace_back(std::move(fd));
+    client.thread =
+        start_thread("control client", ThreadRole::kUrgent, [this, &client] { serve(client); });
+  }
+}
+
+void ControlServer::serve(Client& client) {
+  for (;;) {
+    auto request = client.connection.next();
+    if (!request) {
+      break;
+    }
+    handler_(*request, client.connection);
+  }
+  const std::lock_guard lock(mutex_);
+  client.ended = true;
+}
+
+void ControlServer::remove_ended() {
+  std::list<Client> ended;
+  const std::lock_guard lock(mutex_);
+  for (auto it = clients_.begin(); it != clients_.end();) {
+    const auto next = std::next(it);
+    if (it->ended) {
+      ended.splice(ended.end(), clients_, it);
+    }
+    it = next;
+  }
+  // `lock` is released before `ended` joins: both are destroyed in reverse order of declaration.
+}
+
+}  // namespace godwit::app

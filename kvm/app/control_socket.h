@@ -1,0 +1,77 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/fd.h"
+#include "godwit/base/result.h"
+
+#include "json.h"
+
+namespace godwit::app {
+
+/// One end of a control connection: JSON values, one a line.
+/// Thread: send() from any; next() from one.
+class ControlConnection {
+ public:
+  explicit ControlConnection(Fd fd) : fd_(std::move(fd)) {}
+
+  /// Connects to the process that serves `path`. Errors: kIo, kUnsupported (nobody is there).
+  static Result<std::unique_ptr<ControlConnection>> connect(const std::string& path);
+
+  /// Errors: kClosed when the other side is gone.
+  Status send(const Json& json);
+  /// The next value. Errors: kClosed at the end; kProtocol (no JSON, or a line over 16 MiB);
+  /// kCancelled when `interrupt_fd` (-1: none) became readable first; kTimeout.
+  Result<Json> next(int interrupt_fd = -1, Deadline deadline = Deadline::never());
+  /// Nothing more is received: next() of another thread returns. Answers can still be sent.
+  void stop_receiving();
+
+ private:
+  Fd fd_;
+  std::mutex send_mutex_;
+  std::string received_;
+};
+
+/// Serves a Unix stream socket: one thread accepts, one thread a connection.
+/// Guarantees: only this user may connect; the socket file is removed at the end.
+class ControlServer {
+ public:
+  /// Answers one request, by any number of lines. Thread: the connection's.
+  using Handler = std::function<void(const Json& request, ControlConnection& connection)>;
+
+  /// The socket file of a dead process is replaced. Errors: kInvalidArgument (path too long, or
+  /// there is something that is no socket), kState (a live process serves it), kIo.
+  static Result<std::unique_ptr<ControlServer>> start(const std::string& path, Handler handler);
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+ private:
+  struct Client {
+    explicit Client(Fd fd) : connection(std::move(fd)) {}
+    ControlConnection connection;
+    bool ended = false;  // guarded by mutex_
+    std::jthread thread;
+  };
+  ControlServer(std::string path, Fd listener, EventFd stop, Handler handler);
+  void accept_loop();
+  void serve(Client& client);
+  void remove_ended();
+
+  std::string path_;
+  Fd listener_;
+  EventFd stop_;
+  Handler handler_;
+  std::mutex mutex_;
+  std::list<Client> clients_;
+  std::jthread thread_;
+};
+
+}  // namespace godwit::app

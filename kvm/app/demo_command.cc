@@ -1,0 +1,456 @@
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "godwit/net/ring_loop.h"
+#include "godwit/net/socket.h"
+
+#include "commands.h"
+#include "control_socket.h"
+#include "demo_child.h"
+#include "demo_report.h"
+#include "environment.h"
+#include "exit_code.h"
+#include "injection.h"
+#include "migration_request.h"
+#include "progress.h"
+#include "report_json.h"
+#include "units_text.h"
+
+// Source and target as two real processes on this machine. The demo itself only steers: everything
+// goes through the same control sockets that `godwit migrate` uses.
+
+namespace godwit::app {
+namespace {
+
+constexpr std::int64_t kStartTimeoutNs = 60'000'000'000;
+constexpr std::int64_t kStopTimeoutNs = 5'000'000'000;
+/// How long the guest runs at the target before it is asked: long enough for steps to be there to
+/// tell of.
+constexpr int kSettleMs = 200;
+constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
+
+/// A directory of our own for the control sockets. Ownership: removed with the sockets in it.
+class PrivateDirectory {
+ public:
+  static Result<PrivateDirectory> create() {
+    const char* base = std::getenv("TMPDIR");
+    auto path = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/godwit-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) {
+      return fail_errno(errno, "mkdtemp", path);
+    }
+    return PrivateDirectory(std::move(path));
+  }
+  PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  PrivateDirectory& operator=(PrivateDirectory&&) = delete;
+  ~PrivateDirectory() {
+    if (!path_.empty()) {
+      ::unlink(source().c_str());
+      ::unlink(target().c_str());
+      ::rmdir(path_.c_str());
+    }
+  }
+  [[nodiscard]] std::string source() const { return path_ + "/source"; }
+  [[nodiscard]] std::string target() const { return path_ + "/target"; }
+
+ private:
+  explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+/// How a demo ended before there was a report of the source.
+struct EarlyEnd {
+  int code = kExitEnvironment;
+  Error error;
+  const char* phase = "Start";
+};
+
+class Demo {
+ public:
+  Demo(const CommandLine& line, const Signals& signals)
+      : line_(line), signals_(signals), config_(line.config) {}
+  int run();
+
+ private:
+  Status check_environment();
+  Status start();
+  Status start_target();
+  Status start_source();
+  Status wait_filled();
+  Result<Json> migrate();
+  void ask_why(Json& report);
+  Status verify(Json& report);
+  Status verify_target(Json& report);
+  Status verify_source(Json& report);
+  Status verify_held(Json& report);
+  void stop_children();
+  int finish(const Json& report, int code);
+  int child_failed(DemoChild& child, const Error& error);
+  Result<Json> ask(const std::string& control, const char* command, bool interruptible = true);
+  bool on_interrupt();
+  void pause_ms(int milliseconds) const;
+
+  const CommandLine& line_;
+  const Signals& signals_;
+  vmm::GuestConfig config_;
+  engine::Injection injection_;
+  std::optional<PrivateDirectory> directory_;  // declared first: outlives the children
+  std::optional<DemoChild> target_;
+  std::optional<DemoChild> source_;
+  std::unique_ptr<ControlConnection>
+      watch_;  ///< asked before the migration how it ends at the target
+  std::string address_;
+  Json source_telemetry_;
+  bool interrupted_ = false;
+  int failed_code_ = 0;  ///< exit code of a child that could not start
+};
+
+// ------------------------------------------------------------------------------------------------
+// starting
+
+Status Demo::check_environment() {
+  std::string note;
+  GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest, note));
+  if (!note.empty()) {
+    fmt::print(stderr, "{}\n", note);
+  }
+  GODWIT_TRY(net::probe_uring());
+  const auto mode = line_.migration.source.mode;
+  if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
+    if (const auto reason = uffd_unusable_reason(config_.kind); !reason.empty()) {
+      return fail(ErrorCode::kUnsupported, "", reason);
+    }
+  }
+  const auto target =
+      line_.migration.source.prealloc ? config_.memory_bytes : config_.populated_bytes;
+  const auto needed = config_.populated_bytes + target + kProcessesBytes;
+  if (const auto available = available_memory(); available < needed) {
+    return fail(
+        ErrorCode::kNoMemory,
+        "memory",
+        fmt::format("source and target together need {}, {} are available; choose a smaller "
+                    "--memory or --populated",
+                    size_text(needed),
+                    size_text(available)));
+  }
+  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.inject));
+  return {};
+}
+
+Status Demo::start() {
+  GODWIT_TRY(check_environment());
+  GODWIT_TRY_ASSIGN(auto directory, PrivateDirectory::create());
+  directory_.emplace(std::move(directory));
+  GODWIT_TRY(start_target());
+  GODWIT_TRY(start_source());
+  return wait_filled();
+}
+
+Status Demo::start_target() {
+  std::vector<std::string> arguments{
+      "receive",
+      "--control",
+      directory_->target(),
+      "--listen",
+      "tcp:" + line_.listen,
+      "--congestion",
+      line_.migration.congestion,
+      "--timeout",
+      fmt::format("{}us", std::max<std::int64_t>(1, line_.migration.source.timeout_ns / 1000))};
+  if (injection_.fault == engine::InjectedFault::kDropPage) {
+    arguments.emplace_back("--inject-drop-page");
+    arguments.push_back(fmt::format("{}:{}", injection_.page.region, injection_.page.index));
+  }
+  if (injection_.fault == engine::InjectedFault::kSkipRegister) {
+    arguments.emplace_back("--inject-skip-register");
+  }
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  target_.emplace(std::move(child));
+  auto address = target_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
+  if (!address) {
+    failed_code_ = child_failed(*target_, address.error());
+    return fail(address.error());
+  }
+  address_ = address->substr(std::string("tcp:").size());
+  return {};
+}
+
+Status Demo::start_source() {
+  const auto& config = config_;
+  const std::vector<std::string> arguments{"run",
+                                           "--control",
+                                           directory_->source(),
+                                           "--guest",
+                                           std::string(vmm::kind_name(config.kind)),
+                                           "--memory",
+                                           std::to_string(config.memory_bytes),
+                                           "--populated",
+                                           std::to_string(config.populated_bytes),
+                                           "--working-set",
+                                           std::to_string(config.working_set_bytes),
+                                           "--vcpus",
+                                           std::to_string(config.vcpus),
+                                           "--workload",
+                                           std::string(vmm::workload_name(config.workload)),
+                                           "--rate",
+                                           std::to_string(config.rate_bytes_per_s),
+                                           "--fill",
+                                           std::string(vmm::fill_name(config.fill)),
+                                           "--seed",
+                                           std::to_string(config.seed)};
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  source_.emplace(std::move(child));
+  auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
+  if (!ready) {
+    failed_code_ = child_failed(*source_, ready.error());
+    return fail(ready.error());
+  }
+  return {};
+}
+
+int Demo::child_failed(DemoChild& child, const Error& error) {
+  if (error.code == ErrorCode::kCancelled) {
+    interrupted_ = true;
+    return kExitInterrupted;
+  }
+  const auto code = child.wait(Deadline::after_ns(kStopTimeoutNs));
+  return code == kExitUsage ? kExitUsage : kExitEnvironment;
+}
+
+Status Demo::wait_filled() {
+  fmt::print(stderr, "source: filling {} of guest memory\n", size_text(config_.populated_bytes));
+  GODWIT_TRY_ASSIGN(const auto reply, ask(directory_->source(), "filled"));
+  (void)reply;
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------
+// talking
+
+bool Demo::on_interrupt() {
+  signals_.take();
+  interrupted_ = true;
+  complain("interrupted");
+  return true;
+}
+
+/// Asks one thing and waits for its answer; lines of type "progress" are skipped.
+Result<Json> Demo::ask(const std::string& control, const char* command, bool interruptible) {
+  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(control));
+  Json request;
+  request["command"] = command;
+  GODWIT_TRY(connection->send(request));
+  for (;;) {
+    auto reply = connection->next(interruptible && !interrupted_ ? signals_.fd() : -1);
+    if (!reply) {
+      if (reply.error().code == ErrorCode::kCancelled) {
+        on_interrupt();
+      }
+      return reply;
+    }
+    const auto type = text_of(*reply, "type");
+    if (type == "error") {
+      return fail(ErrorCode::kGuest, command, text_of(*reply, "message"));
+    }
+    if (type != "progress") {
+      return reply;
+    }
+  }
+}
+
+/// When the source only saw the link break, the target may know why: a damaged frame breaks the
+/// link.
+void Demo::ask_why(Json& report) {
+  if (text_of(object_of(report, "error"), "code") != error_code_name(ErrorCode::kClosed)) {
+    return;
+  }
+  const auto ended = watch_->next(-1, Deadline::after_ns(kStopTimeoutNs));
+  if (!ended) {
+    return;
+  }
+  const auto error = object_of(*ended, "error");
+  if (!error.empty() && text_of(error, "code") != error_code_name(ErrorCode::kClosed)) {
+    report["error"] = error;
+  }
+}
+
+Result<Json> Demo::migrate() {
+  GODWIT_TRY_ASSIGN(watch_, ControlConnection::connect(directory_->target()));
+  Json settle;
+  settle["command"] = "settle";
+  GODWIT_TRY(watch_->send(settle));
+  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(directory_->source()));
+  GODWIT_TRY(connection->send(encode_request({address_, line_.migration})));
+  ProgressView view;
+  for (;;) {
+    auto message = connection->next(interrupted_ ? -1 : signals_.fd());
+    if (!message && message.error().code == ErrorCode::kCancelled) {
+      view.finish();
+      on_interrupt();
+      if (auto cancelled = ask(directory_->source(), "cancel", false); !cancelled) {
+        complain(cancelled.error().message());
+      }
+      continue;
+    }
+    if (!message) {
+      view.finish();
+      return fail(message.error());
+    }
+    const auto type = text_of(*message, "type");
+    if (type == "progress") {
+      view.show(*message);
+      continue;
+    }
+    view.finish();
+    if (type == "report") {
+      source_telemetry_ = object_of(*message, "telemetry");
+      return object_of(*message, "report");
+    }
+    return fail(ErrorCode::kRefused, "migrate", text_of(*message, "message", "no answer"));
+  }
+}
+
+void Demo::pause_ms(int milliseconds) const {
+  // Waits in poll(), so that a Ctrl-C ends it.
+  pollfd polled{signals_.fd(), POLLIN, 0};
+  (void)::poll(&polled, 1, milliseconds);
+}
+
+// ------------------------------------------------------------------------------------------------
+// verifying
+
+Status Demo::verify_target(Json& report) {
+  GODWIT_TRY(ask(directory_->target(), "settle"));
+  pause_ms(kSettleMs);
+  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "telemetry"));
+  merge_target(report, source_telemetry_, target);
+  fmt::print(stderr, "target: the guest checks every page\n");
+  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->target(), "sweep"));
+  merge_sweep(report, sweep);
+  return {};
+}
+
+Status Demo::verify_source(Json& report) {
+  fmt::print(stderr, "source: the guest runs on here and checks every page\n");
+  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->source(), "sweep", !interrupted_));
+  merge_sweep(report, sweep);
+  return {};
+}
+
+/// Nobody gave up: both processes are there, say that they hold, and keep the memory.
+Status Demo::verify_held(Json& report) {
+  GODWIT_TRY_ASSIGN(const auto source, ask(directory_->source(), "settle"));
+  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "settle"));
+  for (const auto* side : {&source, &target}) {
+    const auto state = text_of(*side, "state");
+    const auto resident = number_of<std::uint64_t>(*side, "resident_bytes");
+    const char* name = side == &source ? "source" : "target";
+    fmt::print(stderr, "{}: {}, {} of guest memory kept\n", name, state, size_text(resident));
+    if ((state != "held" && state != "in-doubt") || resident == 0) {
+      return fail(
+          ErrorCode::kInternal, name, fmt::format("does not hold: its state is '{}'", state));
+    }
+    report["held"][name] = *side;
+  }
+  return {};
+}
+
+Status Demo::verify(Json& report) {
+  auto& injected = report["injected"];
+  if (injection_.fault == engine::InjectedFault::kDropPage) {
+    injected["page"] = global_page(config_, injection_.page);
+  }
+  ask_why(report);
+  const auto outcome = text_of(report, "outcome");
+  if (outcome == "completed") {
+    return verify_target(report);
+  }
+  return outcome == "in_doubt" ? verify_held(report) : verify_source(report);
+}
+
+// ------------------------------------------------------------------------------------------------
+// ending
+
+void Demo::stop_children() {
+  // The source ends by itself after a completed migration; whoever does not answer is killed.
+  for (const bool at_source : {true, false}) {
+    auto& child = at_source ? source_ : target_;
+    if (!child) {
+      continue;
+    }
+    auto connection =
+        ControlConnection::connect(at_source ? directory_->source() : directory_->target());
+    if (connection) {
+      Json request;
+      request["command"] = "stop";
+      [[maybe_unused]] const auto sent = (*connection)->send(request);
+    }
+    child->wait(Deadline::after_ns(kStopTimeoutNs));
+    child.reset();
+  }
+}
+
+int Demo::finish(const Json& report, int code) {
+  fmt::print("{}", line_.json ? json_text(report, 2) + "\n" : report_text(report));
+  return code;
+}
+
+int Demo::run() {
+  if (auto status = start(); !status) {
+    const auto code = interrupted_        ? static_cast<int>(kExitInterrupted)
+                      : failed_code_ != 0 ? failed_code_
+                                          : setup_exit_code(status.error());
+    stop_children();
+    complain(status.error().message());
+    if (line_.json) {
+      return finish(failure_report(config_, line_.migration, status.error(), "Start"), code);
+    }
+    return code;
+  }
+  auto report = migrate();
+  if (!report) {
+    stop_children();
+    complain(report.error().message());
+    const auto failed = failure_report(config_, line_.migration, report.error(), "Connecting");
+    const auto code = interrupted_ ? static_cast<int>(kExitInterrupted)
+                      : report.error().code == ErrorCode::kRefused
+                          ? static_cast<int>(kExitFailed)
+                          : static_cast<int>(kExitEnvironment);
+    return line_.json ? finish(failed, code) : code;
+  }
+  const auto verified = verify(*report);
+  auto code = exit_code_of(*report);
+  if (!verified) {
+    complain(verified.error().message());
+    code = verified.error().code == ErrorCode::kCancelled ? static_cast<int>(kExitInterrupted)
+                                                          : static_cast<int>(kExitDamaged);
+    if ((*report)["error"].is_null()) {
+      (*report)["error"] = error_json(verified.error());
+      (*report)["error"].erase("type");
+      (*report)["error"]["side"] = "target";
+      (*report)["error"]["phase"] = "Verification";
+    }
+  }
+  stop_children();
+  if (interrupted_ && code == kExitFailed) {
+    code = kExitInterrupted;
+  }
+  return finish(*report, code);
+}
+
+}  // namespace
+
+int demo_command(const CommandLine& line, const Signals& signals) {
+  Demo demo(line, signals);
+  return demo.run();
+}
+
+}  // namespace godwit::app

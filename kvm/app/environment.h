@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "command_line.h"
+
+namespace godwit::app {
+
+/// Decides --guest auto by what this host can do. `note` tells which and why.
+/// Errors: kUnsupported when KVM was asked for and cannot be used.
+Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note);
+
+/// Bytes of memory that this process may still take: the least of what the host has available and
+/// what every cgroup above it leaves. Source: proc(5) MemAvailable;
+/// Documentation/admin-guide/cgroup-v2.rst, memory.max
+std::uint64_t available_memory();
+/// Bytes of address space that RLIMIT_AS leaves.
+std::uint64_t available_address_space();
+
+/// Why guests of `kind` cannot be served by userfaultfd here, or an empty string.
+std::string uffd_unusable_reason(vmm::GuestKind kind);
+
+/// What this process holds beyond its guest's memory (which is shared memory and counts as
+/// RssShmem). Units: bytes.
+struct ProcessMemory {
+  std::uint64_t overhead = 0;     ///< RssAnon + RssFile
+  std::uint64_t page_tables = 0;  ///< VmPTE
+};
+ProcessMemory process_memory();
+
+/// Bytes of guest memory that are allocated now, mapped or not.
+std::uint64_t allocated_bytes(const engine::GuestMemory& memory);
+
+}  // namespace godwit::app

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "godwit/base/result.h"
+#include "godwit/vmm/guest.h"
+
+namespace godwit::app {
+
+/// What this machine can do at best, measured beside the run that it is compared with.
+struct Floors {
+  double memcpy_bytes_per_s = 0;
+  double stream_bytes_per_s =
+      0;  ///< one TCP stream, cold source, populated target, hashed on both ends
+  std::int64_t roundtrip_4k_ns = 0;  ///< median: 16 bytes there, 4 KiB back
+  std::int64_t uffd_wake_ns =
+      0;  ///< median: touch of a page until it goes on; 0 where userfaultfd is missing
+  std::int64_t fresh_page_ns = 0;  ///< mean: first write to a page of shared memory
+  std::int64_t stall_ns = 0;  ///< largest step of the guest in a second beside two busy threads
+};
+
+/// Measures all floors. Requires: `guest` runs and nobody else calls its controls.
+/// Cost: a few seconds; up to 2.2 GiB of memory for the moment, less for smaller guests.
+Result<Floors> measure_floors(vmm::Guest& guest, const std::string& congestion);
+
+}  // namespace godwit::app

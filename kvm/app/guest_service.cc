@@ -1,0 +1,454 @@
+#include "guest_service.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/base/thread.h"
+#include "godwit/net/socket.h"
+#include "godwit/net/uring_transport.h"
+
+#include "injection.h"
+
+namespace godwit::app {
+namespace {
+
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+constexpr auto kFillInterval = std::chrono::milliseconds(20);
+constexpr std::int64_t kSweepBaseNs = 60'000'000'000;
+/// A sweep slower than this is stuck. Units: bytes/s.
+constexpr std::uint64_t kSweepRateMin = 32 * kMiB;
+
+Json reply() {
+  Json json;
+  json["type"] = "reply";
+  return json;
+}
+
+tl::unexpected<Error> refuse(std::string why) {
+  return fail(ErrorCode::kState, "", std::move(why));
+}
+
+void answer(ControlConnection& connection, const Result<Json>& result) {
+  // Whoever asked may be gone: then nobody misses the answer.
+  [[maybe_unused]] const auto sent = connection.send(result ? *result : error_json(result.error()));
+}
+
+/// How long a step of the slowest vCPU took on average while the guest was being migrated.
+std::int64_t mean_step_ns(const vmm::GuestTelemetry& before, const vmm::GuestTelemetry& after) {
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < before.vcpus.size() && i < after.vcpus.size(); ++i) {
+    const auto steps = after.vcpus[i].steps - before.vcpus[i].steps;
+    if (steps > 0) {
+      const auto elapsed = after.vcpus[i].last_step_ns - before.vcpus[i].last_step_ns;
+      longest = std::max(longest, elapsed / static_cast<std::int64_t>(steps));
+    }
+  }
+  return longest;
+}
+
+Json progress_json(const engine::Progress& progress) {
+  Json json;
+  json["type"] = "progress";
+  json["phase"] = progress.phase;
+  json["round"] = progress.round;
+  json["sent_pages"] = progress.sent_pages;
+  json["remaining_pages"] = progress.remaining_pages;
+  json["bytes_per_s"] = progress.bytes_per_s;
+  json["eta_ns"] = progress.eta_ns;
+  return json;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuestService>> GuestService::create() {
+  GODWIT_TRY_ASSIGN(auto event, EventFd::create());
+  return std::unique_ptr<GuestService>(new GuestService(std::move(event)));
+}
+
+GuestService::~GuestService() = default;
+
+void GuestService::adopt(std::unique_ptr<vmm::Guest> guest) {
+  const std::lock_guard lock(mutex_);
+  guest_ = std::move(guest);
+  incoming_ = nullptr;
+  changed_.notify_all();
+}
+
+void GuestService::set_incoming(engine::TargetSession* session) {
+  const std::lock_guard lock(mutex_);
+  incoming_ = session;
+  incoming_ended_ = false;
+}
+
+void GuestService::incoming_ended() {
+  const std::lock_guard lock(mutex_);
+  incoming_ended_ = true;
+  changed_.notify_all();
+}
+
+GuestService::End GuestService::end() const {
+  const std::lock_guard lock(mutex_);
+  return end_;
+}
+
+void GuestService::signal_end(End end) {
+  const std::lock_guard lock(mutex_);
+  end_ = end;
+  end_event_.signal();
+}
+
+void GuestService::shut_down() {
+  const std::lock_guard lock(mutex_);
+  shutting_down_ = true;
+  cancel_early_ = true;
+  if (outgoing_) {
+    outgoing_->session->request_cancel();
+  }
+  if (busy_ == Busy::kSweep && guest_) {
+    guest_->stop();  // the sweep returns; no migration runs, and the process ends anyway
+  }
+  changed_.notify_all();
+}
+
+void GuestService::stop_guest() {
+  const std::lock_guard lock(mutex_);
+  if (guest_) {
+    guest_->stop();
+  }
+}
+
+// ------------------------------------------------------------------------------------------------
+// requests
+
+void GuestService::handle(const Json& request, ControlConnection& connection) {
+  const auto command = text_of(request, "command");
+  if (command == "status") {
+    answer(connection, status());
+  } else if (command == "migrate") {
+    if (auto done = migrate(request, connection); !done) {
+      answer(connection, fail(std::move(done.error())));
+    }
+  } else if (command == "filled") {
+    answer(connection, wait_filled(connection));
+  } else if (command == "settle") {
+    answer(connection, settle());
+  } else if (command == "telemetry") {
+    answer(connection, telemetry());
+  } else if (command == "sweep") {
+    answer(connection, sweep());
+  } else if (command == "switch") {
+    answer(connection, request_switch());
+  } else if (command == "cancel") {
+    answer(connection, cancel());
+  } else if (command == "stop") {
+    answer(connection, stop());
+    if (end() == End::kStopped) {
+      end_event_.signal();
+    }
+  } else {
+    answer(connection, refuse(fmt::format("unknown command '{}'", command)));
+  }
+}
+
+Json GuestService::incoming_status(const engine::TargetSession& session) {
+  auto json = reply();
+  const auto state = session.state();
+  const char* name = "receiving";
+  if (state == engine::TargetState::kListening) {
+    name = "waiting";
+  } else if (state == engine::TargetState::kRunning || state == engine::TargetState::kCompleted) {
+    name = "running";
+  } else if (state == engine::TargetState::kSuspended) {
+    name = "held";
+  } else if (state == engine::TargetState::kInDoubt) {
+    name = "in-doubt";
+  } else if (state == engine::TargetState::kFailed || state == engine::TargetState::kCancelled) {
+    name = "failed";
+  }
+  json["state"] = name;
+  json["phase"] = engine::to_string(state);
+  json["missing_pages"] = session.missing_pages();
+  if (session.ended()) {
+    if (const auto end = session.error()) {
+      json["reason"] = end->error.message();
+      json["error"] = end_error_json(end);
+    }
+  }
+  // The machine is made and dropped by the session's own thread; it is certain to stay only in
+  // these states.
+  if (state == engine::TargetState::kSuspended || state == engine::TargetState::kInDoubt) {
+    if (const auto* guest = session.guest(); guest != nullptr) {
+      json["memory_bytes"] = guest->memory().page_count() * kPageBytes;
+      json["resident_bytes"] = allocated_bytes(guest->memory());
+    }
+  }
+  return json;
+}
+
+Json GuestService::status() {
+  const std::lock_guard lock(mutex_);
+  if (incoming_ != nullptr) {
+    return incoming_status(*incoming_);
+  }
+  auto json = reply();
+  if (!guest_) {
+    json["state"] = "none";
+    return json;
+  }
+  const auto& config = guest_->config();
+  json["state"] = held_ ? "held" : end_ == End::kMigratedAway ? "migrated-away" : "running";
+  if (outgoing_ && !held_) {
+    json["state"] = "migrating";
+  }
+  if (outgoing_) {
+    const auto progress = outgoing_->session->progress();
+    json["phase"] = progress.phase;
+    json["round"] = progress.round;
+    json["remaining_pages"] = progress.remaining_pages;
+  }
+  json["kind"] = vmm::kind_name(config.kind);
+  json["vcpus"] = config.vcpus;
+  json["workload"] = vmm::workload_name(config.workload);
+  json["memory_bytes"] = config.memory_bytes;
+  json["resident_bytes"] = allocated_bytes(guest_->memory());
+  json["filled"] = guest_->filled();
+  return json;
+}
+
+Result<Json> GuestService::wait_filled(ControlConnection& connection) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (shutting_down_ || !guest_) {
+      return refuse(shutting_down_ ? "this process ends" : "no guest has been started here");
+    }
+    const auto filled = guest_->filled();
+    const auto told = guest_->telemetry();
+    if (!filled && told.guest_errors > 0) {
+      return fail(ErrorCode::kGuest, "guest", told.first_error);
+    }
+    Json json;
+    json["type"] = filled ? "reply" : "progress";
+    json["phase"] = "fill";
+    json["resident_bytes"] = allocated_bytes(guest_->memory());
+    if (filled) {
+      return json;
+    }
+    lock.unlock();
+    GODWIT_TRY(connection.send(json));
+    lock.lock();
+    // The guest tells nobody that it has filled its memory, so it is asked now and then.
+    changed_.wait_for(lock, kFillInterval);
+  }
+}
+
+bool GuestService::settled() const {
+  const bool arriving = incoming_ != nullptr && !incoming_ended_;
+  return shutting_down_ || (!arriving && busy_ != Busy::kMigration);
+}
+
+Result<Json> GuestService::settle() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return settled(); });
+  }
+  return status();
+}
+
+Result<vmm::Guest*> GuestService::begin(Busy what) {
+  std::unique_lock lock(mutex_);
+  if (what == Busy::kSweep) {
+    changed_.wait(lock, [this] { return settled(); });
+  }
+  if (shutting_down_ || end_ != End::kNone) {
+    return refuse("this process ends");
+  }
+  if (incoming_ != nullptr) {
+    return refuse("the guest is still arriving here");
+  }
+  if (!guest_) {
+    return refuse("there is no guest here");
+  }
+  if (held_) {
+    return refuse("the guest is held after a broken migration: it does not run here");
+  }
+  if (busy_ != Busy::kNo) {
+    return refuse(busy_ == Busy::kSweep ? "a sweep is running" : "a migration is running");
+  }
+  busy_ = what;
+  cancel_early_ = false;
+  return guest_.get();
+}
+
+void GuestService::finish_busy() {
+  const std::lock_guard lock(mutex_);
+  busy_ = Busy::kNo;
+  changed_.notify_all();
+}
+
+Result<Json> GuestService::telemetry() {
+  std::shared_ptr<vmm::Guest> guest;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock,
+                  [this] { return shutting_down_ || incoming_ == nullptr || incoming_ended_; });
+    guest = guest_;
+  }
+  if (!guest) {
+    return refuse("there is no guest here, or it is held");
+  }
+  auto json = reply();
+  json["telemetry"] = telemetry_json(guest->telemetry());
+  const auto memory = process_memory();
+  json["overhead_bytes"] = memory.overhead;
+  json["page_table_bytes"] = memory.page_tables;
+  return json;
+}
+
+Result<Json> GuestService::sweep() {
+  GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kSweep));
+  const auto allowance = static_cast<std::int64_t>(guest->config().memory_bytes / kSweepRateMin);
+  const auto result = guest->sweep(Deadline::after_ns(kSweepBaseNs + allowance * 1'000'000'000));
+  auto json = reply();
+  json["telemetry"] = telemetry_json(guest->telemetry());
+  finish_busy();
+  if (!result) {
+    return fail(result.error());
+  }
+  json["sweep"] = sweep_json(*result);
+  return json;
+}
+
+Result<Json> GuestService::request_switch() {
+  const std::lock_guard lock(mutex_);
+  if (!outgoing_ || held_) {
+    return refuse("no migration is running");
+  }
+  outgoing_->session->request_switch();
+  return reply();
+}
+
+Result<Json> GuestService::cancel() {
+  const std::lock_guard lock(mutex_);
+  if (busy_ != Busy::kMigration) {
+    return refuse("no migration is running");
+  }
+  cancel_early_ = true;
+  if (outgoing_ && !outgoing_->session->request_cancel()) {
+    return refuse("the migration is committed: it can no longer be cancelled");
+  }
+  return reply();
+}
+
+Result<Json> GuestService::stop() {
+  const std::lock_guard lock(mutex_);
+  if (outgoing_ && !held_ && !outgoing_->session->request_cancel()) {
+    return refuse(
+        "the migration is committed and the target still needs pages from here; it ends by itself");
+  }
+  end_ = End::kStopped;
+  return reply();
+}
+
+// ------------------------------------------------------------------------------------------------
+// migrating
+
+Status GuestService::migrate(const Json& request, ControlConnection& connection) {
+  GODWIT_TRY_ASSIGN(const auto decoded, decode_request(request));
+  GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kMigration));
+  auto report = run_migration(decoded, *guest, connection);
+  const bool completed = report && text_of((*report)["report"], "outcome") == "completed";
+  // The report goes out before anything tells this process to end.
+  answer(connection, report);
+  finish_busy();
+  if (completed) {
+    signal_end(End::kMigratedAway);
+  }
+  return {};
+}
+
+Result<Json> GuestService::run_migration(const MigrationRequest& request,
+                                         vmm::Guest& guest,
+                                         ControlConnection& connection) {
+  ReportInput input;
+  input.config = guest.config();
+  input.settings = request.settings;
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_address(request.to));
+  auto options = request.settings.source;
+  GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), request.settings.inject));
+  auto outgoing = std::make_shared<Outgoing>();
+  GODWIT_TRY_ASSIGN(outgoing->transport,
+                    net::make_uring_transport({.host = address.host,
+                                               .port = address.port,
+                                               .congestion = request.settings.congestion,
+                                               .max_bandwidth = options.max_bandwidth}));
+  if (request.settings.floors) {
+    engine::Progress floors;
+    floors.phase = "Floors";
+    [[maybe_unused]] const auto sent = connection.send(progress_json(floors));
+    GODWIT_TRY_ASSIGN(input.floors, measure_floors(guest, request.settings.congestion));
+  }
+  outgoing->session = std::make_unique<engine::SourceSession>(guest, *outgoing->transport, options);
+  guest.reset_stall();
+  const auto before = guest.telemetry();
+  const auto cpu_began = process_cpu_ns();
+  {
+    const std::lock_guard lock(mutex_);
+    outgoing_ = outgoing;
+    outgoing->session->start();
+    if (cancel_early_) {
+      outgoing->session->request_cancel();
+    }
+  }
+  report_progress(*outgoing->session, connection);
+  input.migration = outgoing->session->wait();
+  input.cpu_ns = process_cpu_ns() - cpu_began;
+  input.memory = process_memory();
+  input.telemetry = guest.telemetry();
+  if (options.injection.fault == engine::InjectedFault::kFlipBit &&
+      !input.migration.injected_page) {
+    input.migration.injected_page = options.injection.page;
+  }
+  conclude(outgoing);
+  Json json;
+  json["type"] = "report";
+  json["report"] = make_report(input);
+  json["telemetry"] = telemetry_json(input.telemetry);
+  json["telemetry"]["mean_step_ns"] = mean_step_ns(before, input.telemetry);
+  return json;
+}
+
+/// Sends progress lines until the migration has ended.
+void GuestService::report_progress(engine::SourceSession& session, ControlConnection& connection) {
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool ended = false;
+  auto ticker = start_thread("progress", ThreadRole::kUrgent, [&] {
+    std::unique_lock lock(mutex);
+    while (!wake.wait_for(lock, kProgressInterval, [&ended] { return ended; })) {
+      // A client that went away does not end the migration: it asked for it.
+      [[maybe_unused]] const auto sent = connection.send(progress_json(session.progress()));
+    }
+  });
+  session.wait();
+  {
+    const std::lock_guard lock(mutex);
+    ended = true;
+  }
+  wake.notify_all();
+}
+
+/// Keeps a held session with its memory; drops one that has ended.
+void GuestService::conclude(const std::shared_ptr<Outgoing>& outgoing) {
+  const std::lock_guard lock(mutex_);
+  if (outgoing->session->state() == engine::SourceState::kSuspended) {
+    held_ = true;
+    return;
+  }
+  outgoing_.reset();
+}
+
+}  // namespace godwit::app

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "godwit/base/fd.h"
+#include "godwit/engine/source_session.h"
+#include "godwit/engine/target_session.h"
+
+#include "control_socket.h"
+#include "migration_request.h"
+#include "report_json.h"
+
+namespace godwit::app {
+
+/// What a process with a guest does for its control socket: one guest that runs here, arrives,
+/// leaves or is held.
+///
+/// Requests: status, filled (waits for the initial fill), settle (waits until no migration is going
+/// on), telemetry, sweep, migrate (progress lines, then a report), switch, cancel, stop. Every
+/// other answer is one line of type "reply" or "error". Thread: handle() from any; the rest from
+/// the main thread.
+class GuestService {
+ public:
+  enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
+
+  static Result<std::unique_ptr<GuestService>> create();
+  ~GuestService();
+  GuestService(const GuestService&) = delete;
+  GuestService& operator=(const GuestService&) = delete;
+
+  /// The guest runs here from now on; it replaces an incoming session.
+  void adopt(std::unique_ptr<vmm::Guest> guest);
+  /// A guest arrives by `session`, which outlives this or adopt().
+  void set_incoming(engine::TargetSession* session);
+  /// The incoming session has ended held: whoever waits for it goes on.
+  void incoming_ended();
+
+  void handle(const Json& request, ControlConnection& connection);
+
+  /// Readable when the process should end; end() tells why.
+  [[nodiscard]] int end_fd() const { return end_event_.fd(); }
+  [[nodiscard]] End end() const;
+  /// Cancels what can be cancelled and lets all waiting requests go. Requests that follow are
+  /// refused.
+  void shut_down();
+  /// Ends the guest. Requires: no request is running any more.
+  void stop_guest();
+
+ private:
+  /// One outgoing migration.
+  struct Outgoing {
+    std::unique_ptr<engine::Transport> transport;
+    std::unique_ptr<engine::SourceSession> session;
+  };
+  /// What is done with the guest by somebody; one at a time.
+  enum class Busy : std::uint8_t { kNo = 0, kSweep, kMigration };
+
+  explicit GuestService(EventFd end_event) : end_event_(std::move(end_event)) {}
+
+  Json status();
+  Json incoming_status(const engine::TargetSession& session);
+  Result<Json> wait_filled(ControlConnection& connection);
+  Result<Json> settle();
+  Result<Json> telemetry();
+  Result<Json> sweep();
+  Result<Json> request_switch();
+  Result<Json> cancel();
+  Result<Json> stop();
+  Status migrate(const Json& request, ControlConnection& connection);
+  Result<Json> run_migration(const MigrationRequest& request,
+                             vmm::Guest& guest,
+                             ControlConnection& connection);
+  void report_progress(engine::SourceSession& session, ControlConnection& connection);
+  void conclude(const std::shared_ptr<Outgoing>& outgoing);
+
+  Result<vmm::Guest*> begin(Busy what);
+  void finish_busy();
+  bool settled() const;  // requires mutex_
+  void signal_end(End end);
+
+  EventFd end_event_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // All below: guarded by mutex_. While busy, the busy thread uses the guest without it.
+  std::shared_ptr<vmm::Guest> guest_;
+  engine::TargetSession* incoming_ = nullptr;
+  bool incoming_ended_ = false;
+  std::shared_ptr<Outgoing> outgoing_;
+  bool held_ = false;
+  bool cancel_early_ =
+      false;  ///< cancelled while the floors were measured, before a session existed
+  bool shutting_down_ = false;
+  Busy busy_ = Busy::kNo;
+  End end_ = End::kNone;
+};
+
+}  // namespace godwit::app

@@ -1,0 +1,79 @@
+#include <cstdio>
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "command_line.h"
+#include "commands.h"
+#include "exit_code.h"
+#include "json.h"
+#include "report_json.h"
+#include "signals.h"
+
+namespace {
+
+using namespace godwit;
+using namespace godwit::app;
+
+/// The library logs to this logger and to no other; everything goes to stderr, since stdout is for
+/// results.
+void set_up_logging() {
+  auto logger = spdlog::stderr_logger_mt("godwit");
+  logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
+  logger->set_level(spdlog::level::warn);
+  if (const char* level = std::getenv("GODWIT_LOG"); level != nullptr) {
+    logger->set_level(spdlog::level::from_str(level));
+  }
+  logger->flush_on(spdlog::level::debug);
+}
+
+int report_usage(const ParsedCommandLine& parsed) {
+  if (parsed.exit_code == 0) {
+    fmt::print("{}", parsed.message);
+    return kExitOk;
+  }
+  complain(parsed.message + "\nTry 'godwit --help' or 'godwit COMMAND --help'.");
+  if (parsed.json) {
+    const auto error = make_error(ErrorCode::kInvalidArgument, "", parsed.message);
+    fmt::print("{}\n", json_text(failure_report({}, {}, error, "options"), 2));
+  }
+  return parsed.exit_code;
+}
+
+int dispatch(const CommandLine& line, const Signals& signals) {
+  switch (line.command) {
+    case Command::kRun:
+      return run_command(line, signals);
+    case Command::kReceive:
+      return receive_command(line, signals);
+    case Command::kMigrate:
+      return migrate_command(line, signals);
+    case Command::kStatus:
+    case Command::kSwitch:
+    case Command::kCancel:
+    case Command::kStop:
+      return client_command(line, signals);
+    case Command::kDemo:
+      return demo_command(line, signals);
+  }
+  return kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  set_up_logging();
+  const auto parsed = parse_command_line(argc, argv);
+  if (!parsed.line) {
+    return report_usage(parsed);
+  }
+  // Before the first thread: all of them inherit the signal mask.
+  const auto signals = Signals::create();
+  if (!signals) {
+    complain(signals.error().message());
+    return kExitEnvironment;
+  }
+  return dispatch(*parsed.line, *signals);
+}

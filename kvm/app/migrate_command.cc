@@ -1,0 +1,153 @@
+#include <signal.h>
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "control_socket.h"
+#include "exit_code.h"
+#include "migration_request.h"
+#include "progress.h"
+#include "report_json.h"
+#include "units_text.h"
+
+namespace godwit::app {
+namespace {
+
+constexpr std::int64_t kClientTimeoutNs = 10'000'000'000;
+
+/// Asks the migrating process to cancel, over a connection of its own.
+void send_cancel(const std::string& control) {
+  auto connection = ControlConnection::connect(control);
+  if (!connection) {
+    return;
+  }
+  Json request;
+  request["command"] = "cancel";
+  if ((*connection)->send(request)) {
+    if (auto reply = (*connection)->next(-1, Deadline::after_ns(kClientTimeoutNs));
+        reply && text_of(*reply, "type") == "error") {
+      complain(text_of(*reply, "message"));
+    }
+  }
+}
+
+/// Follows one migration to its report; a signal cancels it, and its outcome is still awaited.
+Result<Json> follow(const CommandLine& line, const Signals& signals, bool& interrupted) {
+  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
+  GODWIT_TRY(connection->send(encode_request({line.to, line.migration})));
+  ProgressView view;
+  for (;;) {
+    auto message = connection->next(interrupted ? -1 : signals.fd());
+    if (!message && message.error().code == ErrorCode::kCancelled) {
+      signals.take();
+      interrupted = true;
+      view.finish();
+      complain("interrupted: cancelling");
+      send_cancel(line.control);
+      continue;
+    }
+    if (!message) {
+      view.finish();
+      return fail(message.error());
+    }
+    const auto type = text_of(*message, "type");
+    if (type == "progress") {
+      view.show(*message);
+      continue;
+    }
+    view.finish();
+    if (type == "report") {
+      return object_of(*message, "report");
+    }
+    return fail(ErrorCode::kRefused, "", text_of(*message, "message", "no answer"));
+  }
+}
+
+void print_status(const Json& reply) {
+  fmt::print("{}", text_of(reply, "state"));
+  if (const auto phase = text_of(reply, "phase"); !phase.empty()) {
+    fmt::print(" ({})", phase);
+  }
+  for (const char* name : {"kind", "workload", "reason"}) {
+    if (const auto text = text_of(reply, name); !text.empty()) {
+      fmt::print(", {} {}", name, text);
+    }
+  }
+  if (reply.contains("memory_bytes")) {
+    fmt::print(", {} of {} allocated",
+               size_text(number_of<std::uint64_t>(reply, "resident_bytes")),
+               size_text(number_of<std::uint64_t>(reply, "memory_bytes")));
+  }
+  if (const auto missing = number_of(reply, "missing_pages"); missing > 0) {
+    fmt::print(", {} pages still at the source", missing);
+  }
+  fmt::print("\n");
+}
+
+const char* command_name(Command command) {
+  switch (command) {
+    case Command::kSwitch:
+      return "switch";
+    case Command::kCancel:
+      return "cancel";
+    case Command::kStop:
+      return "stop";
+    default:
+      return "status";
+  }
+}
+
+Result<Json> ask(const CommandLine& line) {
+  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
+  Json request;
+  request["command"] = command_name(line.command);
+  GODWIT_TRY(connection->send(request));
+  GODWIT_TRY_ASSIGN(auto reply, connection->next(-1, Deadline::after_ns(kClientTimeoutNs)));
+  return reply;
+}
+
+}  // namespace
+
+int migrate_command(const CommandLine& line, const Signals& signals) {
+  bool interrupted = false;
+  const auto report = follow(line, signals, interrupted);
+  if (!report) {
+    complain(report.error().message());
+    if (line.json) {
+      const auto failed = failure_report(line.config, line.migration, report.error(), "Connecting");
+      fmt::print("{}\n", json_text(failed, 2));
+    }
+    return interrupted                                  ? static_cast<int>(kExitInterrupted)
+           : report.error().code == ErrorCode::kRefused ? static_cast<int>(kExitFailed)
+                                                        : setup_exit_code(report.error());
+  }
+  fmt::print("{}", line.json ? json_text(*report, 2) + "\n" : report_text(*report));
+  const auto code = exit_code_of(*report);
+  return interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code;
+}
+
+int client_command(const CommandLine& line, const Signals&) {
+  const auto reply = ask(line);
+  if (!reply) {
+    complain(reply.error().message());
+    if (line.json) {
+      fmt::print("{}\n", json_text(error_json(reply.error())));
+    }
+    return kExitEnvironment;
+  }
+  if (line.json) {
+    fmt::print("{}\n", json_text(*reply));
+  }
+  if (text_of(*reply, "type") == "error") {
+    complain(text_of(*reply, "message"));
+    return kExitFailed;
+  }
+  if (!line.json && line.command == Command::kStatus) {
+    print_status(*reply);
+  }
+  return kExitOk;
+}
+
+}  // namespace godwit::app

@@ -1,0 +1,57 @@
+#include "migration_request.h"
+
+namespace godwit::app {
+
+Json encode_request(const MigrationRequest& request) {
+  const auto& source = request.settings.source;
+  Json options;
+  options["mode"] = engine::mode_name(source.mode);
+  options["switch_after_rounds"] = source.switch_after_rounds;
+  options["max_rounds"] = source.max_rounds;
+  options["downtime_limit_ns"] = source.downtime_limit_ns;
+  options["force"] = source.on_no_convergence == engine::OnNoConvergence::kForce;
+  options["max_bandwidth"] = source.max_bandwidth;
+  options["prealloc"] = source.prealloc;
+  options["checksum"] = source.checksum;
+  options["timeout_ns"] = source.timeout_ns;
+  options["congestion"] = request.settings.congestion;
+  options["floors"] = request.settings.floors;
+  if (request.settings.inject.fault != engine::InjectedFault::kNone) {
+    options["inject"] = static_cast<int>(request.settings.inject.fault);
+    options["inject_delay_ns"] = request.settings.inject.delay_ns;
+  }
+  Json json;
+  json["command"] = "migrate";
+  json["to"] = request.to;
+  json["options"] = std::move(options);
+  return json;
+}
+
+Result<MigrationRequest> decode_request(const Json& json) {
+  MigrationRequest request;
+  request.to = text_of(json, "to");
+  const auto options = object_of(json, "options");
+  auto& source = request.settings.source;
+  GODWIT_TRY_ASSIGN(source.mode, parse_mode(text_of(options, "mode", "hybrid")));
+  source.switch_after_rounds =
+      number_of(options, "switch_after_rounds", source.switch_after_rounds);
+  source.max_rounds = number_of(options, "max_rounds", source.max_rounds);
+  source.downtime_limit_ns = number_of(options, "downtime_limit_ns", source.downtime_limit_ns);
+  source.on_no_convergence = flag_of(options, "force", true) ? engine::OnNoConvergence::kForce
+                                                             : engine::OnNoConvergence::kFail;
+  source.max_bandwidth = number_of(options, "max_bandwidth", source.max_bandwidth);
+  source.prealloc = flag_of(options, "prealloc");
+  source.checksum = flag_of(options, "checksum", true);
+  source.timeout_ns = number_of(options, "timeout_ns", source.timeout_ns);
+  request.settings.congestion = text_of(options, "congestion", "auto");
+  request.settings.floors = flag_of(options, "floors");
+  const auto fault = number_of<int>(options, "inject", 0);
+  if (fault < 0 || fault > static_cast<int>(engine::InjectedFault::kCutAfterCommit)) {
+    return fail(ErrorCode::kInvalidArgument, "migrate", "unknown fault");
+  }
+  request.settings.inject.fault = static_cast<engine::InjectedFault>(fault);
+  request.settings.inject.delay_ns = number_of(options, "inject_delay_ns");
+  return request;
+}
+
+}  // namespace godwit::app

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "command_line.h"
+#include "json.h"
+
+namespace godwit::app {
+
+/// What `migrate` and `demo` ask of the process that runs the guest.
+struct MigrationRequest {
+  std::string to;  ///< HOST:PORT
+  MigrationSettings settings;
+};
+
+Json encode_request(const MigrationRequest& request);
+/// Errors: kInvalidArgument.
+Result<MigrationRequest> decode_request(const Json& json);
+
+}  // namespace godwit::app

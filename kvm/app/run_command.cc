@@ -1,0 +1,56 @@
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "control_socket.h"
+#include "environment.h"
+#include "exit_code.h"
+#include "guest_service.h"
+
+namespace godwit::app {
+namespace {
+
+Status run(const CommandLine& line, const Signals& signals) {
+  auto config = line.config;
+  std::string note;
+  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest, note));
+  if (!note.empty()) {
+    fmt::print(stderr, "{}\n", note);
+  }
+  GODWIT_TRY_ASSIGN(const auto service, GuestService::create());
+  GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {}));
+  GODWIT_TRY_ASSIGN(auto server,
+                    ControlServer::start(
+                        line.control, [&service](const Json& request, ControlConnection& client) {
+                          service->handle(request, client);
+                        }));
+  GODWIT_TRY(guest->boot());
+  service->adopt(std::move(guest));
+  fmt::print("serving {}\n", line.control);
+  std::fflush(stdout);
+
+  std::array<pollfd, 2> polled{{{signals.fd(), POLLIN, 0}, {service->end_fd(), POLLIN, 0}}};
+  while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
+  }
+  service->shut_down();
+  server.reset();  // waits for the requests that are running, a committed migration among them
+  service->stop_guest();
+  return {};
+}
+
+}  // namespace
+
+int run_command(const CommandLine& line, const Signals& signals) {
+  if (auto status = run(line, signals); !status) {
+    complain(status.error().message());
+    return setup_exit_code(status.error());
+  }
+  return kExitOk;
+}
+
+}  // namespace godwit::app

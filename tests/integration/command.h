@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#ifndef GODWIT_COMMAND
+#error "GODWIT_COMMAND is the path of the godwit command under test"
+#endif
+
+namespace godwit::test {
+
+/// What a run of the command gave.
+struct Ran {
+  int code = -1;
+  std::string out;
+  nlohmann::json report;  ///< null when stdout held no JSON object
+};
+
+/// Runs `godwit ARGUMENTS` to its end; stderr goes to stdout's place only with `with_errors`.
+inline Ran run_command(const std::string& arguments, bool with_errors = false) {
+  const auto line = fmt::format("timeout 120 {} {} {}", GODWIT_COMMAND, arguments, with_errors ? "2>&1" : "2>/dev/null");
+  Ran ran;
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) {
+    return ran;
+  }
+  char buffer[4096];
+  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
+    ran.out.append(buffer, got);
+  }
+  const int status = ::pclose(pipe);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  ran.report = nlohmann::json::parse(ran.out, nullptr, false);
+  if (ran.report.is_discarded()) {
+    ran.report = nullptr;
+  }
+  return ran;
+}
+
+}  // namespace godwit::test
