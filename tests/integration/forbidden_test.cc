@@ -1,0 +1,118 @@
+// Hosts that forbid userfaultfd or io_uring: what needs them is refused before a page moves, the rest still works.
+// The command runs as an ordinary user (so that /dev/userfaultfd is closed) under a seccomp filter.
+
+#include <fcntl.h>
+#include <grp.h>
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace godwit::test {
+namespace {
+
+constexpr unsigned kNobody = 65534;
+
+void forbid(unsigned call) {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{static_cast<unsigned short>(std::size(filter)), filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
+    ::_exit(120);
+  }
+}
+
+struct Ran {
+  int code;
+  std::string out;
+};
+
+/// Runs the demo as nobody without the system call `forbidden`.
+Ran run_without(unsigned forbidden, const std::vector<std::string>& arguments) {
+  int out[2];
+  EXPECT_EQ(::pipe(out), 0);
+  const auto child = ::fork();
+  if (child == 0) {
+    ::dup2(out[1], STDOUT_FILENO);
+    ::dup2(out[1], STDERR_FILENO);
+    ::close(out[0]);
+    const int self = ::open(GODWIT_COMMAND, O_RDONLY);
+    if (self < 0 || ::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0 ||
+        ::chdir("/tmp") != 0) {
+      ::_exit(121);
+    }
+    forbid(forbidden);
+    std::vector<char*> argv{const_cast<char*>("godwit")};
+    for (const auto& argument : arguments) {
+      argv.push_back(const_cast<char*>(argument.c_str()));
+    }
+    argv.push_back(nullptr);
+    ::fexecve(self, argv.data(), environ);
+    ::_exit(122);
+  }
+  ::close(out[1]);
+  Ran ran{-1, {}};
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(out[0], buffer, sizeof buffer)) > 0;) {
+    ran.out.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(out[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return ran;
+}
+
+std::vector<std::string> demo(const std::string& mode) {
+  return {"demo", "--guest", "process", "--memory", "32MiB", "--workload", "random-write", "--mode", mode};
+}
+
+class Forbidden : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) {
+      GTEST_SKIP() << "needs root to become another user";
+    }
+    if (::access(GODWIT_COMMAND, X_OK) != 0) {
+      FAIL() << "no command under test";
+    }
+  }
+};
+
+TEST_F(Forbidden, HybridAndPostcopyAreRefusedWithoutUserfaultfd) {
+  for (const auto* mode : {"hybrid", "postcopy"}) {
+    const auto ran = run_without(SYS_userfaultfd, demo(mode));
+    EXPECT_TRUE(ran.code == 1 || ran.code == 3) << mode << " " << ran.code << "\n" << ran.out;
+    EXPECT_NE(ran.out.find("userfaultfd"), std::string::npos) << ran.out;
+  }
+}
+
+TEST_F(Forbidden, PrecopyAndStopAndCopyStillWorkWithoutUserfaultfd) {
+  for (const auto* mode : {"precopy", "stop-and-copy"}) {
+    const auto ran = run_without(SYS_userfaultfd, demo(mode));
+    EXPECT_EQ(ran.code, 0) << mode << "\n" << ran.out;
+  }
+}
+
+TEST_F(Forbidden, WithoutIoUringTheReasonIsSaid) {
+  const auto ran = run_without(SYS_io_uring_setup, demo("hybrid"));
+  EXPECT_EQ(ran.code, 3) << ran.out;
+  EXPECT_NE(ran.out.find("io_uring"), std::string::npos) << ran.out;
+}
+
+}  // namespace
+}  // namespace godwit::test
