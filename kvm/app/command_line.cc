@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "godwit/net/socket.h"
+#include "godwit/wire/codec.h"
 
 #include "exit_code.h"
 #include "units_text.h"
@@ -120,6 +121,16 @@ Result<std::uint32_t> parse_count(const std::string& text) {
   GODWIT_TRY_ASSIGN(const auto number, parse_number(text));
   if (number < 1 || number > 1'000'000) {
     return fail(ErrorCode::kInvalidArgument, "", fmt::format("'{}' is not in 1..1000000", text));
+  }
+  return static_cast<std::uint32_t>(number);
+}
+
+Result<std::uint32_t> parse_channels(const std::string& text) {
+  GODWIT_TRY_ASSIGN(const auto number, parse_number(text));
+  if (number < 1 || number > wire::kMaxBulkChannels) {
+    return fail(ErrorCode::kInvalidArgument,
+                "",
+                fmt::format("'{}' is not in 1..{}", text, wire::kMaxBulkChannels));
   }
   return static_cast<std::uint32_t>(number);
 }
@@ -273,6 +284,9 @@ void add_migration_options(OptionTable& table, CommandLine& line) {
   table.value("--max-bandwidth",
               "bytes/s of pre-copy and background pages, 0 = unlimited (0)",
               into(source.max_bandwidth, parse_size));
+  table.value("--channels",
+              "connections that carry pages in bulk, 1 to 64 (1)",
+              into(source.channels, parse_channels));
   add_congestion(table, line);
   table.flag("--prealloc", source.prealloc, "populate the target's memory first");
   table.flag("--floors", line.migration.floors, "measure this machine's floors before");

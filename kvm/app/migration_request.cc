@@ -1,5 +1,7 @@
 #include "migration_request.h"
 
+#include "godwit/wire/codec.h"
+
 namespace godwit::app {
 
 Json encode_request(const MigrationRequest& request) {
@@ -11,6 +13,7 @@ Json encode_request(const MigrationRequest& request) {
   options["downtime_limit_ns"] = source.downtime_limit_ns;
   options["force"] = source.on_no_convergence == engine::OnNoConvergence::kForce;
   options["max_bandwidth"] = source.max_bandwidth;
+  options["channels"] = source.channels;
   options["prealloc"] = source.prealloc;
   options["checksum"] = source.checksum;
   options["timeout_ns"] = source.timeout_ns;
@@ -40,6 +43,10 @@ Result<MigrationRequest> decode_request(const Json& json) {
   source.on_no_convergence = flag_of(options, "force", true) ? engine::OnNoConvergence::kForce
                                                              : engine::OnNoConvergence::kFail;
   source.max_bandwidth = number_of(options, "max_bandwidth", source.max_bandwidth);
+  source.channels = number_of(options, "channels", source.channels);
+  if (source.channels < 1 || source.channels > wire::kMaxBulkChannels) {
+    return fail(ErrorCode::kInvalidArgument, "migrate", "channels are outside 1..64");
+  }
   source.prealloc = flag_of(options, "prealloc");
   source.checksum = flag_of(options, "checksum", true);
   source.timeout_ns = number_of(options, "timeout_ns", source.timeout_ns);

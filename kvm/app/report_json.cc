@@ -134,7 +134,7 @@ void add_placement(Json& json, const ReportInput& input) {
   json["dirty_source"] = report.dirty_source;
   json["placement"] = report.target.placement;
   json["backing"] = "memfd";
-  json["channels"] = 1;
+  json["channels"] = report.channels;
   json["congestion"] = report.congestion.empty() ? input.settings.congestion : report.congestion;
   Json cpu;
   cpu["source"] = input.cpu_ns;

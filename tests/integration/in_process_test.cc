@@ -15,6 +15,7 @@ struct Case {
   engine::Mode mode;
   vmm::Workload workload;
   std::uint32_t vcpus;
+  std::uint32_t channels = 1;
 };
 
 vmm::GuestConfig config_of(const Case& c) {
@@ -45,6 +46,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   boot(**guest);
   engine::SourceOptions options;
   options.mode = GetParam().mode;
+  options.channels = GetParam().channels;
   auto migration = migrate(**guest, options);
   ASSERT_TRUE(migration) << migration.error().message();
   const auto& report = migration->report;
@@ -96,15 +98,20 @@ std::vector<Case> cases() {
         all.push_back({GODWIT_TEST_KIND, mode, workload, vcpus});
       }
     }
+    // More channels than lanes, and more lanes than one.
+    for (const std::uint32_t channels : {2U, 4U, 17U}) {
+      all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, channels});
+    }
   }
   return all;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}",
+  auto name = fmt::format("{}_{}_{}_{}_channels",
                           engine::mode_name(info.param.mode),
                           vmm::workload_name(info.param.workload),
-                          info.param.vcpus);
+                          info.param.vcpus,
+                          info.param.channels);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -38,9 +38,18 @@ enum class MessageKind : std::uint8_t {
 };
 
 enum class Phase : std::uint8_t { kPrecopy, kBackground, kUrgent };
-enum class ChannelName : std::uint8_t { kControl, kBulk, kUrgent };
-inline constexpr std::array kChannels = {
-    ChannelName::kControl, ChannelName::kBulk, ChannelName::kUrgent};
+enum class ChannelName : std::uint8_t { kControl, kUrgent, kBulk0, kBulk1, kBulk2, kBulk3 };
+inline constexpr std::array kChannels = {ChannelName::kControl,
+                                         ChannelName::kUrgent,
+                                         ChannelName::kBulk0,
+                                         ChannelName::kBulk1,
+                                         ChannelName::kBulk2,
+                                         ChannelName::kBulk3};
+inline constexpr std::uint32_t kMostBulkChannels = 4;
+constexpr ChannelName bulk(std::uint32_t index) {
+  return static_cast<ChannelName>(static_cast<std::uint32_t>(ChannelName::kBulk0) + index);
+}
+constexpr bool is_bulk(ChannelName channel) { return channel >= ChannelName::kBulk0; }
 
 struct Message {
   MessageKind kind = MessageKind::kHello;
@@ -155,19 +164,19 @@ class Stream {
   bool receiver_closed_ = false;
 };
 
-/// The three channels between source and target.
+/// The channels between source and target.
 class LinkModel {
  public:
   LinkModel(World& world, LinkOptions options)
-      : to_target_{Stream(world, options), Stream(world, options), Stream(world, options)},
-        to_source_{Stream(world, options), Stream(world, options), Stream(world, options)} {}
+      : to_target_(kChannels.size(), Stream(world, options)),
+        to_source_(kChannels.size(), Stream(world, options)) {}
 
   Stream& to_target(ChannelName channel) { return to_target_[static_cast<std::size_t>(channel)]; }
   Stream& to_source(ChannelName channel) { return to_source_[static_cast<std::size_t>(channel)]; }
 
  private:
-  std::array<Stream, 3> to_target_;
-  std::array<Stream, 3> to_source_;
+  std::vector<Stream> to_target_;
+  std::vector<Stream> to_source_;
 };
 
 }  // namespace godwit::sim

@@ -60,7 +60,12 @@ SimSource::SimSource(World& world, const Scenario& scenario, LinkModel& link, Fa
                                          }});
   };
   hear(ChannelName::kControl, &SimSource::on_control);
-  hear(ChannelName::kBulk, &SimSource::on_bulk);
+  for (std::uint32_t i = 0; i < kMostBulkChannels; ++i) {
+    hear(bulk(i), &SimSource::on_bulk);
+  }
+  for (std::uint32_t i = 0; i < scenario.options.channels; ++i) {
+    cursors_.emplace_back(ledger_, i, scenario.options.channels);
+  }
   hear(ChannelName::kUrgent, &SimSource::on_urgent);
 }
 
@@ -124,7 +129,10 @@ void SimSource::act(std::uint32_t actions) {
     start_rounds();
   }
   if (with(engine::kActSendBarrier)) {
-    send(ChannelName::kBulk, {K::kBarrier});
+    channels_busy_ = scenario_.options.channels;
+    for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
+      send(bulk(i), {K::kBarrier});
+    }
     if (scenario_.bugs.skip_barrier) {
       world_.time.after(1'000, [this] {
         if (machine_.state() == SourceState::kBarrier) {
@@ -147,10 +155,13 @@ void SimSource::act(std::uint32_t actions) {
   }
   if (with(engine::kActStream)) {
     if (!late_frame_.pages.empty()) {
-      send(ChannelName::kBulk, late_frame_);
+      send(bulk(late_channel_), late_frame_);
     }
     scheduler_.prepare_background();
-    next_background();
+    channels_busy_ = scenario_.options.channels;
+    for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
+      next_background(i);
+    }
   }
   if (with(engine::kActFinish)) {
     send(ChannelName::kControl, {K::kFinish});
@@ -223,7 +234,9 @@ void SimSource::on_control(const Message& message) {
       return take(SourceEvent::kWelcome);
     case K::kAccept:
       if (!deaf()) {
-        send(ChannelName::kBulk, {K::kHello});
+        for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
+          send(bulk(i), {K::kHello});
+        }
         send(ChannelName::kUrgent, {K::kHello});
       }
       return;
@@ -250,7 +263,9 @@ void SimSource::on_bulk(const Message& message) {
   if (scenario_.bugs.skip_barrier || deaf()) {
     return;
   }
-  take(SourceEvent::kBarrierAcked);
+  if (--channels_busy_ == 0) {
+    take(SourceEvent::kBarrierAcked);
+  }
 }
 
 void SimSource::on_urgent(const Message& message) {
@@ -282,7 +297,7 @@ void SimSource::send(ChannelName channel, Message message, std::function<void()>
 // plane
 
 void SimSource::on_channels_open() {
-  if (++welcomes_ == 2) {
+  if (++welcomes_ == scenario_.options.channels + 1) {
     take(SourceEvent::kAccepted);
   }
 }
@@ -299,7 +314,7 @@ void SimSource::arm_and_scan() {
     }
     if (content != 0) {
       ledger_.add_pending({page.region, page.index, 1},
-                          [&](PageRun run) { send_stale(ChannelName::kBulk, run); });
+                          [&](PageRun run) { in_band_stale(run); });
     }
   });
 }
@@ -319,55 +334,83 @@ void SimSource::send_stale(ChannelName channel, PageRun run) {
   send(channel, std::move(message));
 }
 
-void SimSource::sync_and_announce(ChannelName channel) {
+/// The chunk rule, or the bug that ignores it: everything is announced on the first channel.
+std::uint32_t SimSource::channel_of(PageId page) const {
+  return scenario_.bugs.no_chunk_rule ? 0 : wire::channel_of(page, scenario_.options.channels);
+}
+
+void SimSource::in_band_stale(PageRun run) {
+  for (auto page = run.first; page < run.end(); ++page) {
+    send_stale(bulk(channel_of({run.region, page})), {run.region, page, 1});
+  }
+}
+
+void SimSource::sync_and_announce(bool in_band) {
   static_cast<void>(dirty_->sync());
-  ledger_.absorb_dirty([&](PageRun run) { send_stale(channel, run); });
+  ledger_.absorb_dirty([&](PageRun run) {
+    if (in_band) {
+      in_band_stale(run);
+    } else {
+      send_stale(ChannelName::kControl, run);
+    }
+  });
 }
 
 void SimSource::start_rounds() {
   round_started_ = world_.time.now();
   round_pages_ = 0;
-  scheduler_.start_round();
   const auto mode = scenario_.options.mode;
   if (machine_.state() == SourceState::kPrecopy &&
       (mode == engine::Mode::kPostcopy || mode == engine::Mode::kStopAndCopy)) {
     end_of_round();  // no page goes before the switch
     return;
   }
-  next_batch();
+  channels_busy_ = scenario_.options.channels;
+  for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
+    cursors_[i].restart();
+    next_batch(i);
+  }
 }
 
-void SimSource::next_batch() {
+/// The last channel to be done ends the round.
+void SimSource::channel_done() {
+  if (--channels_busy_ != 0) {
+    return;
+  }
+  if (machine_.state() == SourceState::kFinalRound) {
+    take(SourceEvent::kRoundDone);
+  } else {
+    end_of_round();
+  }
+}
+
+void SimSource::next_batch(std::uint32_t channel) {
   if (machine_.state() != SourceState::kPrecopy && machine_.state() != SourceState::kFinalRound) {
     return;
   }
   engine::PageBatchPlan plan;
-  if (!scheduler_.next_in_round(plan)) {
-    if (machine_.state() == SourceState::kFinalRound) {
-      take(SourceEvent::kRoundDone);
-    } else {
-      end_of_round();
-    }
-    return;
+  if (!cursors_[channel].next(plan)) {
+    return channel_done();
   }
   round_pages_ += plan.count;
   auto message = build(plan, Phase::kPrecopy);
   if (scenario_.bugs.late_precopy_frame && world_.chance(30)) {
     late_frame_ = message;
+    late_channel_ = channel;
   }
   // The socket takes one batch at a time; building the next one costs some microseconds.
-  send(ChannelName::kBulk, std::move(message), [this, plan] {
+  send(bulk(channel), std::move(message), [this, plan, channel] {
     landed(plan);
-    world_.time.after(world_.between(1'000, 20'000), [this] {
+    world_.time.after(world_.between(1'000, 20'000), [this, channel] {
       if (!closed_) {
-        next_batch();
+        next_batch(channel);
       }
     });
   });
 }
 
 void SimSource::end_of_round() {
-  sync_and_announce(ChannelName::kBulk);
+  sync_and_announce(true);
   ++rounds_;
   const auto took = std::max<Ns>(1, world_.time.now() - round_started_);
   const engine::RoundEnd end{
@@ -391,11 +434,10 @@ void SimSource::end_of_round() {
 
 void SimSource::quiesce() {
   const bool final_round = machine_.state() == SourceState::kFinalQuiesce;
-  const auto channel = final_round ? ChannelName::kBulk : ChannelName::kControl;
   if (!final_round) {
-    sync_and_announce(channel);  // the guest still runs: less is left for the blackout
+    sync_and_announce(false);  // the guest still runs: less is left for the blackout
   }
-  world_.time.after(world_.between(10'000, 200'000), [this, channel] {
+  world_.time.after(world_.between(10'000, 200'000), [this, final_round] {
     if (machine_.state() != SourceState::kQuiesce &&
         machine_.state() != SourceState::kFinalQuiesce) {
       return;
@@ -404,7 +446,7 @@ void SimSource::quiesce() {
     for (const auto page : std::exchange(unmarked_, {})) {
       collector_.mark(page.region, page.index / 64, 1ULL << (page.index % 64));
     }
-    sync_and_announce(channel);
+    sync_and_announce(final_round);
     take(SourceEvent::kQuiesced);
   });
 }
@@ -426,7 +468,7 @@ void SimSource::send_state() {
   }
 }
 
-void SimSource::next_background() {
+void SimSource::next_background(std::uint32_t channel) {
   if (machine_.state() != SourceState::kPostcopy) {
     return;
   }
@@ -435,18 +477,20 @@ void SimSource::next_background() {
     if (ledger_.pending_pages() != 0) {
       world_.violation("the background stream ended with pages pending");
     }
-    send(ChannelName::kBulk, {K::kBackgroundEnd});
-    take(SourceEvent::kAllSent);
+    send(bulk(channel), {K::kBackgroundEnd});
+    if (--channels_busy_ == 0) {
+      take(SourceEvent::kAllSent);
+    }
     return;
   }
   for (std::uint32_t i = 0; i < plan.count; ++i) {
     ++sent_after_switch_[{plan.region, plan.pages[i]}];
   }
-  send(ChannelName::kBulk, build(plan, Phase::kBackground), [this, plan] {
+  send(bulk(channel), build(plan, Phase::kBackground), [this, plan, channel] {
     landed(plan);
-    world_.time.after(world_.between(1'000, 20'000), [this] {
+    world_.time.after(world_.between(1'000, 20'000), [this, channel] {
       if (!closed_) {
-        next_background();
+        next_background(channel);
       }
     });
   });

@@ -7,6 +7,7 @@
 #include "godwit/engine/dirty_collector.h"
 #include "godwit/engine/dirty_ledger.h"
 #include "godwit/engine/page_scheduler.h"
+#include "godwit/wire/format.h"
 
 #include "dirty_models.h"
 #include "simulator.h"
@@ -37,6 +38,8 @@ class SimSource : public GuestSide {
   void act(std::uint32_t actions);
   void on_control(const Message& message);
   void on_bulk(const Message& message);
+  void in_band_stale(PageRun run);
+  [[nodiscard]] std::uint32_t channel_of(PageId page) const;
   void on_urgent(const Message& message);
   void send(ChannelName channel, Message message, std::function<void()> handed = {});
   [[nodiscard]] bool deaf() const;
@@ -44,14 +47,15 @@ class SimSource : public GuestSide {
   void arm_and_scan();
   void on_channels_open();
   void start_rounds();
-  void next_batch();
+  void next_batch(std::uint32_t channel);
+  void channel_done();
   void end_of_round();
   void quiesce();
   void send_state();
-  void next_background();
+  void next_background(std::uint32_t channel);
   void serve(PageId page);
   void pump_urgent();
-  void sync_and_announce(ChannelName channel);
+  void sync_and_announce(bool in_band);
   void send_stale(ChannelName channel, PageRun run);
   Message build(const engine::PageBatchPlan& plan, Phase phase);
   void landed(const engine::PageBatchPlan& plan);
@@ -68,12 +72,15 @@ class SimSource : public GuestSide {
   PerPage<std::uint32_t> memory_;
   engine::DirtyLedger ledger_;
   engine::PageScheduler scheduler_;
+  std::vector<engine::RoundCursor> cursors_;  // one a bulk channel
+  std::uint32_t channels_busy_ = 0;           // with the round, the barrier or the stream
   engine::DirtyCollector collector_;
   std::unique_ptr<DirtyModel> dirty_;
   std::vector<PageId> unmarked_;  // written by a device, not marked yet
   std::deque<PageId> urgent_queue_;
   PerPage<std::uint8_t> sent_after_switch_;
-  Message late_frame_;  // of the planted bug
+  Message late_frame_;  // of the planted bug, with its channel
+  std::uint32_t late_channel_ = 0;
   bool urgent_sending_ = false;
   bool tracking_ = false;
   bool switched_ = false;

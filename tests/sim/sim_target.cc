@@ -45,13 +45,13 @@ SimTarget::SimTarget(World& world, const Scenario& scenario, LinkModel& link, Fa
                  end_pages(channel, message);
                } else if (message.kind == K::kHello && channel != ChannelName::kControl) {
                  send(channel, {K::kWelcome});
-                 if (++hellos_ == 2) {
+                 if (++hellos_ == scenario_.options.channels + 1) {
                    take(TargetEvent::kChannelsOpen);
                  }
                } else if (channel == ChannelName::kControl) {
                  on_control(message);
                } else {
-                 on_bulk(message);
+                 on_bulk(channel, message);
                }
              }});
   }
@@ -196,11 +196,11 @@ void SimTarget::on_control(const Message& message) {
   }
 }
 
-void SimTarget::on_bulk(const Message& message) {
+void SimTarget::on_bulk(ChannelName channel, const Message& message) {
   if (message.kind == K::kStale) {
     on_stale(message);
   } else if (message.kind == K::kBarrier) {
-    send(ChannelName::kBulk, {K::kBarrierAck});
+    send(channel, {K::kBarrierAck});
   }
 }
 
@@ -333,7 +333,7 @@ void SimTarget::wake(PageId page) {
 
 /// The first bytes of a frame are here: pages are claimed before anything is written.
 Ns SimTarget::begin_pages(ChannelName channel, const Message& message) {
-  auto& writing = writing_[static_cast<std::size_t>(owner_of(channel)) - 1];
+  auto& writing = writing_[static_cast<std::size_t>(channel)];
   writing.clear();
   const bool precopy = message.phase == Phase::kPrecopy;
   if (precopy && (!receiving() || final_sync_seen_) && !scenario_.bugs.accept_late_precopy) {
@@ -369,7 +369,7 @@ Ns SimTarget::begin_pages(ChannelName channel, const Message& message) {
 
 void SimTarget::end_pages(ChannelName channel, const Message& message) {
   const auto owner = owner_of(channel);
-  for (const auto& page : std::exchange(writing_[static_cast<std::size_t>(owner) - 1], {})) {
+  for (const auto& page : std::exchange(writing_[static_cast<std::size_t>(channel)], {})) {
     --writers_[page.page];
     // A zero page is not written where the file has a hole: the hole must then read zero.
     if (page.content != 0 || page.backed) {

@@ -44,7 +44,7 @@ class SimTarget : public GuestSide {
   void on_control(const Message& message);
   Ns begin_pages(ChannelName channel, const Message& message);
   void end_pages(ChannelName channel, const Message& message);
-  void on_bulk(const Message& message);
+  void on_bulk(ChannelName channel, const Message& message);
   void on_stale(const Message& message);
   void on_final_sync(const Message& message);
   void load();
@@ -71,7 +71,7 @@ class SimTarget : public GuestSide {
   PerPage<std::uint8_t> writers_;
   PerPage<std::uint8_t> installed_after_switch_;
   std::vector<Waiter> waiters_;
-  std::vector<Writing> writing_[2];  // by the bulk and the urgent stream
+  std::array<std::vector<Writing>, kChannels.size()> writing_;  // by channel
   unsigned hellos_ = 0;
   unsigned touches_left_ = 0;
   bool final_sync_seen_ = false;

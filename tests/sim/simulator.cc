@@ -226,16 +226,19 @@ Scenario Scenario::from_seed(std::uint64_t seed, SimBugs bugs) {
   s.target_trigger = static_cast<TargetState>(chance.between(
       static_cast<int>(TargetState::kNegotiating), static_cast<int>(TargetState::kCompleted)));
   s.mishap_delay_ns = static_cast<Ns>(chance.random.below(1ULL << chance.random.below(24)));
+  constexpr std::uint32_t kChannelCounts[] = {1, 1, 2, kMostBulkChannels};
+  s.options.channels = kChannelCounts[chance.random.below(std::size(kChannelCounts))];
   s.stall_ns = chance.between(1'000'000, 400'000'000);
   return s;
 }
 
 std::string Scenario::describe() const {
   return fmt::format(
-      "seed {}: mode {}, dirty {}, regions {}, mishap {} {:.3f} ms after {}, latency {} us, "
+      "seed {}: mode {}, channels {}, dirty {}, regions {}, mishap {} {:.3f} ms after {}, latency {} us, "
       "timeout {} ms",
       seed,
       engine::mode_name(options.mode),
+      options.channels,
       static_cast<int>(dirty),
       region_pages.size(),
       static_cast<int>(mishap),

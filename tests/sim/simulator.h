@@ -39,10 +39,11 @@ struct SimBugs {
   bool late_precopy_frame =
       false;  ///< the source sends a frame of pre-copy once more after the switch
   bool accept_late_precopy = false;  ///< the target takes it
+  bool no_chunk_rule = false;        ///< stale pages are announced on any bulk channel
   bool skip_claim = false;           ///< the target writes a page without having claimed it
   [[nodiscard]] bool any() const {
     return source.commit_before_ready || publish_before_reset || clear_after_read || skip_barrier ||
-           late_precopy_frame || accept_late_precopy || skip_claim;
+           late_precopy_frame || accept_late_precopy || no_chunk_rule || skip_claim;
   }
 };
 

@@ -3,39 +3,54 @@
 #include <algorithm>
 #include <bit>
 
+#include "godwit/wire/format.h"
+
 namespace godwit::engine {
+namespace {
 
-PageScheduler::PageScheduler(DirtyLedger& ledger) : ledger_(ledger) {}
+constexpr std::uint64_t kChunkWords = wire::kChunkPages / 64;
 
-void PageScheduler::start_round() {
-  region_ = 0;
-  word_ = 0;
-}
-
-void PageScheduler::claim_into(PageBatchPlan& plan,
-                               RegionIndex region,
-                               std::uint64_t word,
-                               std::uint64_t mask) {
-  // A word may hold more pages than the plan has room for: keep the lowest.
+/// Claims pages of one word for the plan. A word may hold more than the plan has room for: the
+/// lowest go.
+void claim_into(DirtyLedger& ledger,
+                PageBatchPlan& plan,
+                RegionIndex region,
+                std::uint64_t word,
+                std::uint64_t mask) {
   auto room = kBatchPages - plan.count;
   std::uint64_t wanted = 0;
   for (auto bits = mask; bits != 0 && room > 0; bits &= bits - 1, --room) {
     wanted |= bits & (~bits + 1);
   }
   plan.region = region;
-  for (auto mine = ledger_.claim_in_flight(region, word, wanted); mine != 0; mine &= mine - 1) {
+  for (auto mine = ledger.claim_in_flight(region, word, wanted); mine != 0; mine &= mine - 1) {
     plan.pages[plan.count++] = word * 64 + static_cast<unsigned>(std::countr_zero(mine));
   }
 }
 
-bool PageScheduler::next_in_round(PageBatchPlan& plan) {
+}  // namespace
+
+/// Moves on to the next word with pending pages of this channel; false when the region has none.
+bool RoundCursor::step_to_own_word() {
+  const auto& map = ledger_.pending()[region_];
+  while (true) {
+    word_ = map.next_word(word_);
+    if (word_ >= map.word_count()) {
+      return false;
+    }
+    if (wire::channel_of({region_, word_ * 64}, channels_) == channel_) {
+      return true;
+    }
+    word_ = (word_ / kChunkWords + 1) * kChunkWords;
+  }
+}
+
+bool RoundCursor::next(PageBatchPlan& plan) {
   plan.count = 0;
   plan.prefetched = 0;
   const auto& pending = ledger_.pending();
   while (region_ < pending.size()) {
-    const auto& map = pending[region_];
-    word_ = map.next_word(word_);
-    if (word_ >= map.word_count()) {
+    if (!step_to_own_word()) {
       if (plan.count != 0) {
         return true;  // a batch never spans regions
       }
@@ -43,9 +58,11 @@ bool PageScheduler::next_in_round(PageBatchPlan& plan) {
       word_ = 0;
       continue;
     }
-    claim_into(plan, region_, word_, map.word(word_));
-    // The word is left only when it is empty: the urgent loop may have taken some of the pages that were wanted, and
-    // then the plan has room for others of this word. Each turn either claims pages or follows somebody's claim.
+    const auto& map = pending[region_];
+    claim_into(ledger_, plan, region_, word_, map.word(word_));
+    // The word is left only when it is empty: another claimer may have taken some of the pages that
+    // were wanted, and then the plan has room for others of this word. Each turn either claims
+    // pages or follows somebody's claim.
     if (map.word(word_) == 0) {
       ++word_;
     }
@@ -56,8 +73,11 @@ bool PageScheduler::next_in_round(PageBatchPlan& plan) {
   return plan.count != 0;
 }
 
+PageScheduler::PageScheduler(DirtyLedger& ledger) : ledger_(ledger), rest_(ledger) {}
+
 void PageScheduler::prepare_background() {
-  start_round();
+  const std::lock_guard lock(mutex_);
+  rest_.restart();
   std::array<std::size_t, 256> starts{};
   const auto each_pending = [&](auto&& visit) {
     const auto& pending = ledger_.pending();
@@ -93,7 +113,7 @@ bool PageScheduler::take_window(PageId around, PageBatchPlan& plan) {
   if (bits == 0) {
     return false;
   }
-  claim_into(plan, around.region, word, bits);
+  claim_into(ledger_, plan, around.region, word, bits);
   plan.prefetched = plan.count;
   return plan.count != 0;
 }
@@ -109,13 +129,14 @@ bool PageScheduler::take_hot(PageBatchPlan& plan) {
       break;
     }
     ++next_hot_;
-    claim_into(plan, page.region, page.index / 64, 1ULL << (page.index % 64));
+    claim_into(ledger_, plan, page.region, page.index / 64, 1ULL << (page.index % 64));
   }
   std::sort(plan.pages.begin(), plan.pages.begin() + plan.count);
   return plan.count != 0;
 }
 
 bool PageScheduler::next_background(PageBatchPlan& plan) {
+  const std::lock_guard lock(mutex_);
   plan.count = 0;
   plan.prefetched = 0;
   PageId near;
@@ -124,7 +145,7 @@ bool PageScheduler::next_background(PageBatchPlan& plan) {
       return true;
     }
   }
-  return take_hot(plan) || next_in_round(plan);
+  return take_hot(plan) || rest_.next(plan);
 }
 
 }  // namespace godwit::engine

@@ -15,9 +15,10 @@
 #include "godwit/engine/target_machine.h"
 #include "godwit/wire/negotiate.h"
 
-#include "batch_builder.h"
 #include "figures.h"
 #include "frame_channel.h"
+#include "source_bulk.h"
+#include "source_figures.h"
 #include "source_urgent.h"
 
 namespace godwit::engine {
@@ -63,9 +64,12 @@ class Announcer {
 }  // namespace
 
 // The migration thread. It runs the machine (source_machine.h) on the events that channels, guest
-// and commands bring, does what the machine's transitions ask, and between events keeps the bulk
-// channel full: see pump().
+// and commands bring, and does what the machine's transitions ask. Pages are the business of the
+// lanes (source_bulk.h) and of the urgent loop (source_urgent.h).
 class SourceSession::Impl {
+  /// What the lanes were told to do and have not reported done.
+  enum class Ordered : std::uint8_t { kNothing = 0, kRound, kBarrier, kStream };
+
  public:
   Impl(SourceGuest& guest, Transport& transport, SourceOptions options)
       : guest_(guest),
@@ -73,9 +77,7 @@ class SourceSession::Impl {
         options_(std::move(options)),
         ledger_(pages_of(guest.memory())),
         scheduler_(ledger_),
-        sent_after_switch_(ledger_.region_pages()),
-        pacer_(options_.max_bandwidth),
-        frames_{BatchBuilder(guest.memory(), options_), BatchBuilder(guest.memory(), options_)} {}
+        sent_after_switch_(ledger_.region_pages()) {}
 
   void start() {
     thread_ = start_thread("godwit-migrate", ThreadRole::kBulk, [this] { run(); });
@@ -88,7 +90,7 @@ class SourceSession::Impl {
   }
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
   void request_switch() {
-    switch_requested_.store(true, std::memory_order_release);
+    switch_requested_.store(true, std::memory_order_release);  // pairs with the lanes' load
     wake();
   }
   bool request_cancel() {
@@ -104,7 +106,8 @@ class SourceSession::Impl {
     Progress progress;
     progress.phase = to_string(state());
     progress.round = round_.load(std::memory_order_relaxed);
-    progress.sent_pages = sent_pages_.load(std::memory_order_relaxed);
+    progress.sent_pages = counters_.precopy_pages.load(std::memory_order_relaxed) +
+                          counters_.background_pages.load(std::memory_order_relaxed);
     progress.remaining_pages = ledger_.pending_pages();
     const auto elapsed = monotonic_ns() - rounds_began_ns_.load(std::memory_order_relaxed);
     if (elapsed > 0 && rounds_began_ns_.load(std::memory_order_relaxed) != 0) {
@@ -130,8 +133,8 @@ class SourceSession::Impl {
   // ------------------------------------------------------------------------------------------ the
   // thread
   void run() {
-    began_ns_ = monotonic_ns();
-    progress_ns_ = began_ns_;
+    stamps_.began_ns = monotonic_ns();
+    progress_ns_ = stamps_.began_ns;
     auto loop = transport_.make_loop();
     if (!loop) {
       note_error(loop.error(), "source");
@@ -155,37 +158,31 @@ class SourceSession::Impl {
       }
       look_around();
       if (events_.empty()) {
-        const bool more = pump();
-        if (events_.empty()) {
-          wait_for_events(more);
-        }
+        wait_for_events();
       }
     }
     finish();
   }
 
-  void wait_for_events(bool poll) {
-    auto deadline = Deadline{poll ? 0 : next_look_ns()};
-    if (auto ran = loop_->run_once(deadline); !ran) {
+  void wait_for_events() {
+    const auto until = machine_.decided() ? INT64_MAX : progress_ns_ + options_.timeout_ns + 1;
+    if (auto ran = loop_->run_once(Deadline{until}); !ran) {
       note_error(ran.error(), "source");
       push(SourceEvent::kLocalError);
     }
   }
 
-  [[nodiscard]] std::int64_t next_look_ns() const {
-    std::int64_t at = machine_.decided() ? INT64_MAX : progress_ns_ + options_.timeout_ns + 1;
-    if (waiting_for_pacer_) {
-      at = std::min(at, pacer_.next_ns());
-    }
-    return at;
-  }
-
-  /// Commands, the other thread's news, and the deadline.
+  /// Commands, the other threads' news, and the deadline.
   void look_around() {
-    if (machine_.state() == SourceState::kSetup && bulk_open_ && urgent_open_.load(std::memory_order_acquire) &&
-        !accepted_) {
+    take_error();
+    // acquire: pairs with the urgent loop's store.
+    if (machine_.state() == SourceState::kSetup && !accepted_ && bulk_ && bulk_->all_open() &&
+        urgent_open_.load(std::memory_order_acquire)) {
       accepted_ = true;
       push(SourceEvent::kAccepted);
+    }
+    if (ordered_ != Ordered::kNothing && bulk_->done()) {
+      order_done(std::exchange(ordered_, Ordered::kNothing));
     }
     if (cancel_requested_.exchange(false, std::memory_order_acq_rel) && !machine_.decided() &&
         machine_.state() != SourceState::kCancelling) {
@@ -195,6 +192,11 @@ class SourceSession::Impl {
       return;
     }
     if (!machine_.decided() && monotonic_ns() - progress_ns_ > options_.timeout_ns) {
+      // The lanes' progress is looked at only when the time has come.
+      if (bulk_ && bulk_->progress_ns() > progress_ns_) {
+        progress_ns_ = bulk_->progress_ns();
+        return;
+      }
       note_error(make_error(ErrorCode::kTimeout,
                             "deadline",
                             fmt::format("no progress for {} ms in phase {}",
@@ -273,6 +275,9 @@ class SourceSession::Impl {
     if ((actions & kActFinish) != 0) {
       control_->send(wire::MessageType::kFinish, wire::Finish{});
     }
+    if ((actions & kActSendCancel) != 0 && bulk_) {
+      bulk_->halt();
+    }
     if ((actions & kActSendCancel) != 0 && control_ && !control_->broken()) {
       control_->send(wire::MessageType::kCancel,
                      wire::Cancel{report_.error ? report_.error->error.message() : "cancelled"});
@@ -334,6 +339,7 @@ class SourceSession::Impl {
     wire::Describe message;
     message.mode = static_cast<wire::Mode>(options_.mode);
     message.prealloc = options_.prealloc;
+    message.bulk_channels = static_cast<std::uint8_t>(options_.channels);
     message.postcopy_possible = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
     message.vcpus = description.vcpus;
     message.kind = description.kind;
@@ -349,15 +355,20 @@ class SourceSession::Impl {
 
   Status open_channels() {
     const auto deadline = Deadline::after_ns(options_.timeout_ns);
-    GODWIT_TRY_ASSIGN(auto bulk, transport_.connect(ChannelKind::kBulk, deadline));
-    bulk_ =
-        std::make_unique<FrameChannel>(std::move(bulk), wire::kMaxControlBody, kControlReadAhead);
-    GODWIT_TRY(
-        bulk_->attach(*loop_,
-                      {.on_frame = [this](const wire::FrameView& frame) { return on_bulk(frame); },
-                       .on_sent = [this] { on_bulk_sent(); },
-                       .on_error = [this](const Error& error) { on_link_error(error); }}));
-    bulk_->send(wire::MessageType::kHello, hello(wire::ChannelKind::kBulk));
+    bulk_ = std::make_unique<SourceBulk>(BulkShared{guest_.memory(),
+                                                    options_,
+                                                    ledger_,
+                                                    scheduler_,
+                                                    sent_after_switch_,
+                                                    sent_twice_,
+                                                    switch_requested_,
+                                                    counters_},
+                                         BulkEvents{.progressed = [this] { wake(); },
+                                                    .failed = [this](const Error& error) {
+                                                      error_from_thread(error);
+                                                    }},
+                                         hello(wire::ChannelKind::kBulk));
+    GODWIT_TRY(bulk_->open(transport_, deadline));
     GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
     urgent_ = std::make_unique<SourceUrgent>(
         SourceUrgent::Shared{
@@ -370,12 +381,7 @@ class SourceSession::Impl {
                                    urgent_open_.store(true, std::memory_order_release);
                                    wake();
                                  },
-                             .failed =
-                                 [this](const Error& error) {
-                                   const std::lock_guard lock(loop_mutex_);
-                                   urgent_error_ = error;
-                                   loop_->wake();
-                                 }});
+                             .failed = [this](const Error& error) { error_from_thread(error); }});
     GODWIT_TRY(urgent_->start());
     report_.transport = transport_.name();
     report_.congestion = transport_.congestion();
@@ -386,8 +392,29 @@ class SourceSession::Impl {
     if (machine_.state() == SourceState::kCompleted) {
       return;
     }
-    note_error(error, "source");
+    note_error(error, error.code == ErrorCode::kRefused ? "target" : "source");
     push(SourceEvent::kLinkLost);
+  }
+
+  void error_from_thread(const Error& error) {
+    {
+      const std::lock_guard lock(loop_mutex_);
+      if (!thread_error_) {
+        thread_error_ = error;
+      }
+    }
+    wake();
+  }
+
+  void take_error() {
+    std::optional<Error> error;
+    {
+      const std::lock_guard lock(loop_mutex_);
+      error.swap(thread_error_);
+    }
+    if (error) {
+      on_link_error(*error);
+    }
   }
 
   // ------------------------------------------------------------------------------------------
@@ -409,11 +436,11 @@ class SourceSession::Impl {
       case MessageType::kAccept: {
         GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
         report_.target.placement = accept.placement;
-        prealloc_ns_ = static_cast<std::int64_t>(accept.prealloc_ns);
+        stamps_.prealloc_ns = static_cast<std::int64_t>(accept.prealloc_ns);
         if (machine_.state() != SourceState::kSetup || bulk_) {
           return fail(ErrorCode::kProtocol, "accept", "out of place");
         }
-        // Rounds begin when the target has answered on both page channels: see channel_open().
+        // Rounds begin when the target has answered on all page channels: see look_around().
         GODWIT_TRY(open_channels());
         return {};
       }
@@ -429,7 +456,7 @@ class SourceSession::Impl {
         return {};
       case MessageType::kRunning: {
         GODWIT_TRY_ASSIGN(running_, wire::decode_running(frame.body));
-        running_received_ns_ = monotonic_ns();
+        stamps_.running_received_ns = monotonic_ns();
         push(SourceEvent::kRunning);
         return {};
       }
@@ -474,44 +501,20 @@ class SourceSession::Impl {
     push(SourceEvent::kPeerAbort);
   }
 
-  Status on_bulk(const wire::FrameView& frame) {
-    progress_ns_ = monotonic_ns();
-    switch (frame.header.type) {
-      case wire::MessageType::kWelcome:
-        bulk_open_ = true;
-        return {};
-      case wire::MessageType::kBarrierAck: {
-        GODWIT_TRY_ASSIGN(auto ack, wire::decode_barrier_ack(frame.body));
-        if (ack.id != kBarrierId) {
-          return fail(ErrorCode::kProtocol, "barrier", "acknowledgement of another barrier");
-        }
-        push(SourceEvent::kBarrierAcked);
-        return {};
-      }
-      case wire::MessageType::kRefuse: {
-        GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
-        peer_gave_up(refuse.code, refuse.phase, refuse.text);
-        return {};
-      }
-      default:
-        return fail(ErrorCode::kProtocol, "bulk channel", "a message that does not belong here");
-    }
-  }
-
   // ------------------------------------------------------------------------------------------
   // pre-copy
   Status begin_rounds() {
     rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
     if (machine_.state() == SourceState::kFinalRound) {
       // The guest is stopped: what is left goes now, inside the blackout.
-      GODWIT_TRY(sync_dirty(*bulk_));
+      GODWIT_TRY(sync_dirty(in_band()));
       if (tracking_ == nullptr) {
-        GODWIT_TRY(announce_populated(*bulk_));
+        GODWIT_TRY(announce_populated(in_band()));
       }
       begin_round();
       return {};
     }
-    precopy_began_ns_ = monotonic_ns();
+    stamps_.precopy_began_ns = monotonic_ns();
     if (options_.mode == Mode::kStopAndCopy) {
       push(SourceEvent::kSwitchPaused);
       return {};
@@ -522,7 +525,7 @@ class SourceSession::Impl {
       // two.
       GODWIT_TRY(tracking_->start(collector_));
       tracking_started_ = true;
-      GODWIT_TRY(announce_populated(*bulk_));
+      GODWIT_TRY(announce_populated(in_band()));
     }
     if (options_.mode == Mode::kPostcopy) {
       push(SourceEvent::kSwitchLive);
@@ -532,21 +535,22 @@ class SourceSession::Impl {
     return {};
   }
 
-  Status announce_populated(FrameChannel& channel) {
-    Announcer announcer(channel);
-    return guest_.populated().scan(
-        [&](PageRun run) { ledger_.add_pending(run, [&](PageRun part) { announcer.add(part); }); });
+  /// Announcements that travel with the pages they speak of.
+  DirtyLedger::Announce in_band() {
+    return [this](PageRun run) { bulk_->announce(run); };
+  }
+
+  Status announce_populated(const DirtyLedger::Announce& announce) {
+    return guest_.populated().scan([&](PageRun run) { ledger_.add_pending(run, announce); });
   }
 
   /// Harvests the dirty source into the ledger and tells the target.
-  Status sync_dirty(FrameChannel& channel) {
+  Status sync_dirty(const DirtyLedger::Announce& announce) {
     last_dirtied_ = 0;
     if (!tracking_started_) {
       return {};
     }
     GODWIT_TRY(tracking_->sync());
-    Announcer announcer(channel);
-    const auto announce = [&](PageRun run) { announcer.add(run); };
     const bool lose = options_.injection.fault == InjectedFault::kStalePage;
     last_dirtied_ =
         lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
@@ -570,31 +574,58 @@ class SourceSession::Impl {
   }
 
   void begin_round() {
-    scheduler_.start_round();
     round_began_ns_ = monotonic_ns();
-    round_report_ = {};
+    pages_before_round_ = counters_.precopy_pages.load(std::memory_order_relaxed);
+    bytes_before_round_ = counters_.frame_bytes.load(std::memory_order_relaxed);
     round_.fetch_add(1, std::memory_order_relaxed);
-    in_round_ = true;
+    bulk_->start_round(machine_.state() == SourceState::kPrecopy);
+    ordered_ = Ordered::kRound;
+  }
+
+  /// The lanes have done what they were told.
+  void order_done(Ordered ordered) {
+    switch (ordered) {
+      case Ordered::kRound:
+        if (machine_.state() == SourceState::kPrecopy ||
+            machine_.state() == SourceState::kFinalRound) {
+          if (auto ended = end_round(); !ended) {
+            note_error(ended.error(), "source");
+            push(SourceEvent::kLocalError);
+          }
+        }
+        break;
+      case Ordered::kBarrier:
+        push(SourceEvent::kBarrierAcked);
+        break;
+      case Ordered::kStream:
+        push(SourceEvent::kAllSent);
+        break;
+      case Ordered::kNothing:
+        break;
+    }
   }
 
   Status end_round() {
-    in_round_ = false;
-    round_report_.ns = monotonic_ns() - round_began_ns_;
+    RoundReport round;
+    round.ns = monotonic_ns() - round_began_ns_;
+    round.pages =
+        counters_.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
+    round.bytes =
+        counters_.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;
     if (machine_.state() == SourceState::kFinalRound) {
-      report_.rounds.push_back(round_report_);
+      report_.rounds.push_back(round);
       push(SourceEvent::kRoundDone);
       return {};
     }
-    GODWIT_TRY(sync_dirty(*bulk_));
-    round_report_.dirtied_pages = last_dirtied_;
-    report_.rounds.push_back(round_report_);
+    GODWIT_TRY(sync_dirty(in_band()));
+    round.dirtied_pages = last_dirtied_;
+    report_.rounds.push_back(round);
     RoundEnd end;
     end.rounds_done = round_.load(std::memory_order_relaxed);
     end.pending_pages = ledger_.pending_pages();
     end.previous_pending_pages = previous_pending_;
-    end.bytes_per_s = round_report_.ns > 0 ? static_cast<double>(round_report_.bytes) * 1e9 /
-                                                 static_cast<double>(round_report_.ns)
-                                           : 0.0;
+    end.bytes_per_s =
+        round.ns > 0 ? static_cast<double>(round.bytes) * 1e9 / static_cast<double>(round.ns) : 0.0;
     end.switch_requested = switch_requested_.load(std::memory_order_acquire);
     if (end.bytes_per_s > 0) {
       bytes_per_s_ = end.bytes_per_s;
@@ -625,134 +656,12 @@ class SourceSession::Impl {
     return {};
   }
 
-  // ------------------------------------------------------------------------------------------ bulk
-  /// Keeps the bulk channel busy; returns whether it has more to do right now.
-  bool pump() {
-    if (urgent_failed()) {
-      return true;
-    }
-    waiting_for_pacer_ = false;
-    const bool streaming = machine_.state() == SourceState::kPostcopy;
-    if ((!in_round_ && !streaming) || !bulk_ || bulk_->broken() || !bulk_->idle()) {
-      return false;
-    }
-    if (in_round_ && switch_requested_.load(std::memory_order_acquire) &&
-        machine_.state() == SourceState::kPrecopy && !have_next_) {
-      step(end_round());
-      return true;
-    }
-    if (!have_next_ && !prepare_next(streaming)) {
-      if (streaming) {
-        bulk_->send(wire::MessageType::kBackgroundEnd, wire::BackgroundEnd{background_pages_});
-        push(SourceEvent::kAllSent);
-      } else {
-        step(end_round());
-      }
-      return true;
-    }
-    const auto now = monotonic_ns();
-    if (!pacer_.may_send(now)) {
-      waiting_for_pacer_ = true;
-      progress_ns_ = now;
-      return false;
-    }
-    send_next(now);
-    // The socket works on this frame while the next is copied and hashed. Not so after the switch:
-    // there a page is claimed only when the socket can take it, so that a demand request seldom
-    // finds its page in a waiting frame.
-    if (streaming || !events_.empty() || !loop_->run_once(Deadline{0})) {
-      return true;
-    }
-    if (in_round_ && !switch_requested_.load(std::memory_order_acquire)) {
-      prepare_next(false);
-    }
-    return bulk_->idle();
-  }
-
-  void step(const Status& status) {
-    if (!status) {
-      note_error(status.error(), "source");
-      push(SourceEvent::kLocalError);
-    }
-  }
-
-  bool urgent_failed() {
-    std::optional<Error> error;
-    {
-      const std::lock_guard lock(loop_mutex_);
-      error.swap(urgent_error_);
-    }
-    if (!error) {
-      return false;
-    }
-    on_link_error(*error);
-    return true;
-  }
-
-  bool prepare_next(bool streaming) {
-    PageBatchPlan plan;
-    have_next_ = streaming ? scheduler_.next_background(plan) : scheduler_.next_in_round(plan);
-    if (!have_next_) {
-      return false;
-    }
-    const bool live = !streaming && machine_.state() != SourceState::kFinalRound;
-    frames_[next_frame_].build(
-        plan, streaming ? wire::PagePhase::kBackground : wire::PagePhase::kPrecopy, live);
-    return true;
-  }
-
-  void send_next(std::int64_t now) {
-    auto& frame = frames_[next_frame_];
-    bulk_->send_pages(frame.parts(),
-                      frame.body_length(),
-                      frame.body_hash(),
-                      options_.checksum ? 0 : wire::kNoBodyHash);
-    pacer_.spent(frame.body_length(), now);
-    on_the_way_ = &frame;
-    next_frame_ ^= 1U;
-    have_next_ = false;
-    account(frame);
-  }
-
-  void account(const BatchBuilder& frame) {
-    const auto pages = frame.data_pages() + frame.zero_pages();
-    sent_pages_.fetch_add(pages, std::memory_order_relaxed);
-    report_.pages_zero += frame.zero_pages();
-    report_.payload_bytes += std::uint64_t{frame.data_pages()} * kPageBytes;
-    if (machine_.state() == SourceState::kPostcopy) {
-      background_pages_ += pages;
-      report_.pages_prefetched += frame.plan().prefetched;
-      for (std::uint32_t i = 0; i < frame.plan().count; ++i) {
-        const auto page = frame.plan().pages[i];
-        const auto mask = 1ULL << (page % 64);
-        if ((sent_after_switch_[frame.plan().region].set(page / 64, mask) & mask) != 0) {
-          sent_twice_.fetch_add(1, std::memory_order_relaxed);
-        }
-      }
-    } else {
-      precopy_pages_ += pages;
-      round_report_.pages += pages;
-      round_report_.bytes += frame.body_length();
-    }
-  }
-
-  void on_bulk_sent() {
-    progress_ns_ = monotonic_ns();
-    if (on_the_way_ == nullptr) {
-      return;
-    }
-    const auto& plan = on_the_way_->plan();
-    for (std::uint32_t i = 0; i < plan.count; ++i) {
-      ledger_.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
-    }
-    on_the_way_ = nullptr;
-  }
-
   // ------------------------------------------------------------------------------------------
   // blackout
   Status send_barrier() {
     set_thread_role(ThreadRole::kUrgent);
-    bulk_->send(wire::MessageType::kBarrier, wire::Barrier{kBarrierId});
+    bulk_->send_barrier(kBarrierId);
+    ordered_ = Ordered::kBarrier;
     return {};
   }
 
@@ -761,20 +670,25 @@ class SourceSession::Impl {
     if (machine_.state() == SourceState::kQuiesce) {
       // The guest still runs: what it wrote since the last sync is told now, so that little is left
       // for the blackout.
-      GODWIT_TRY(sync_dirty(*control_));
+      Announcer announcer(*control_);
+      GODWIT_TRY(sync_dirty([&](PageRun run) { announcer.add(run); }));
     }
     stopped_ = true;
     GODWIT_TRY_ASSIGN(report_.stopped, guest_.quiesce());
-    quiesced_ns_ = monotonic_ns();
+    stamps_.quiesced_ns = monotonic_ns();
     push(SourceEvent::kQuiesced);
     return {};
   }
 
   Status send_state() {
     const bool pages_follow = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
-    GODWIT_TRY(sync_dirty(*control_));
-    if (options_.mode == Mode::kPostcopy && tracking_ == nullptr) {
-      GODWIT_TRY(announce_populated(*control_));
+    {
+      Announcer announcer(*control_);
+      const auto announce = [&](PageRun run) { announcer.add(run); };
+      GODWIT_TRY(sync_dirty(announce));
+      if (options_.mode == Mode::kPostcopy && tracking_ == nullptr) {
+        GODWIT_TRY(announce_populated(announce));
+      }
     }
     if (!pages_follow && ledger_.pending_pages() != 0) {
       return fail(
@@ -784,7 +698,7 @@ class SourceSession::Impl {
     urgent_->allow_requests();
     control_->send(wire::MessageType::kFinalSync,
                    wire::FinalSync{pending_at_switch_, ledger_.pending_hash()});
-    synced_ns_ = monotonic_ns();
+    stamps_.synced_ns = monotonic_ns();
     if (options_.injection.fault == InjectedFault::kBlackoutDelay) {
       std::this_thread::sleep_for(std::chrono::nanoseconds(options_.injection.delay_ns));
     }
@@ -792,7 +706,7 @@ class SourceSession::Impl {
     const wire::State state{to_wire(sections)};
     GODWIT_TRY(wire::validate(state));
     control_->send(wire::MessageType::kState, state);
-    saved_ns_ = monotonic_ns();
+    stamps_.saved_ns = monotonic_ns();
     return {};
   }
 
@@ -818,6 +732,8 @@ class SourceSession::Impl {
   Status begin_stream() {
     set_thread_role(ThreadRole::kBulk);
     scheduler_.prepare_background();
+    bulk_->start_stream();
+    ordered_ = Ordered::kStream;
     return {};
   }
 
@@ -833,7 +749,6 @@ class SourceSession::Impl {
       }
       stopped_ = false;
     }
-    in_round_ = false;
   }
 
   // ------------------------------------------------------------------------------------------ the
@@ -843,7 +758,8 @@ class SourceSession::Impl {
       control_->channel().shut_down();
     }
     if (bulk_) {
-      bulk_->channel().shut_down();
+      bulk_->halt();
+      bulk_->shut_down();
     }
     if (urgent_) {
       urgent_->shut_down();
@@ -862,6 +778,9 @@ class SourceSession::Impl {
     if (urgent_) {
       urgent_->stop();
     }
+    if (bulk_) {
+      bulk_->stop();
+    }
     shut_down_channels();
     if (tracking_started_) {
       tracking_->stop();
@@ -871,9 +790,9 @@ class SourceSession::Impl {
     {
       const std::lock_guard lock(loop_mutex_);
       control_.reset();
-      bulk_.reset();
       loop_.reset();
     }
+    bulk_.reset();
     urgent_.reset();
     ended_.store(true, std::memory_order_release);
   }
@@ -898,23 +817,17 @@ class SourceSession::Impl {
       report_.urgent_bytes = urgent_->bytes_sent();
       report_.pages_demand = urgent_->demand_pages();
       report_.pages_overtaken = urgent_->overtaken_pages();
-      report_.payload_bytes += (report_.pages_demand + report_.pages_overtaken) * kPageBytes;
     }
-    const auto bulk_bytes =
-        bulk_ ? bulk_->channel().bytes_sent() + bulk_->channel().bytes_received() : 0;
-    report_.wire_bytes = bulk_bytes + report_.urgent_bytes + report_.control_bytes;
-    report_.pages_populated = ledger_.unique_pages();
-    report_.pages_background = background_pages_;
+    report_.wire_bytes =
+        (bulk_ ? bulk_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
     report_.pages_sent_twice = sent_twice_.load(std::memory_order_relaxed);
-    const auto copies = precopy_pages_ + background_pages_ + report_.pages_demand;
-    report_.pages_resent = copies > ledger_.unique_pages() ? copies - ledger_.unique_pages() : 0;
-    const auto unique = std::min(copies, ledger_.unique_pages());
-    report_.pages_zero = std::min(report_.pages_zero, unique);
-    report_.pages_sent = unique - report_.pages_zero;
-    if (machine_.state() == SourceState::kCompleted) {
+    report_.channels = options_.channels;
+    fill_pages(report_, counters_, ledger_.unique_pages());
+    const bool completed = machine_.state() == SourceState::kCompleted;
+    if (completed) {
       check_books();
     }
-    fill_times(ended_ns);
+    fill_times(report_, stamps_, ended_ns, running_, options_, completed);
   }
 
   /// Every page that was missing at the switch was installed once.
@@ -931,34 +844,6 @@ class SourceSession::Impl {
     }
   }
 
-  void fill_times(std::int64_t ended_ns) {
-    report_.total_ns = ended_ns - began_ns_ - prealloc_ns_;
-    report_.setup_ns =
-        (precopy_began_ns_ != 0 ? precopy_began_ns_ : ended_ns) - began_ns_ - prealloc_ns_;
-    if (machine_.state() != SourceState::kCompleted) {
-      report_.precopy_ns = report_.total_ns - report_.setup_ns;
-      return;
-    }
-    const auto stop = report_.stopped.last_ns;
-    const bool one_clock =
-        report_.target.boot_id == boot_id() && report_.target.first_run_ns > stop;
-    report_.downtime_ns = (one_clock ? report_.target.first_run_ns : running_received_ns_) - stop;
-    report_.precopy_ns = stop - precopy_began_ns_;
-    report_.postcopy_ns =
-        report_.total_ns - report_.setup_ns - report_.precopy_ns - report_.downtime_ns;
-    auto& parts = report_.parts;
-    parts.quiesce = quiesced_ns_ - stop;
-    parts.final_sync = synced_ns_ - quiesced_ns_;
-    parts.state_save = saved_ns_ - synced_ns_;
-    const auto rest = report_.downtime_ns - (saved_ns_ - stop);
-    parts.state_load = std::min(rest, static_cast<std::int64_t>(running_.load_ns));
-    parts.resume = std::min(rest - parts.state_load, static_cast<std::int64_t>(running_.resume_ns));
-    parts.state_transfer = rest - parts.state_load - parts.resume;
-    if (options_.mode == Mode::kPrecopy) {
-      report_.downtime_limit_met = report_.downtime_ns <= options_.downtime_limit_ns;
-    }
-  }
-
   SourceGuest& guest_;
   Transport& transport_;
   const SourceOptions options_;
@@ -969,41 +854,34 @@ class SourceSession::Impl {
   PageScheduler scheduler_;
   RegionBitmaps sent_after_switch_;
   std::atomic<std::uint64_t> sent_twice_{0};
-  Pacer pacer_;
-  std::array<BatchBuilder, 2> frames_;
+  BulkCounters counters_;
 
   DirtySource* tracking_ = nullptr;
   bool tracking_started_ = false;
-  bool bulk_open_ = false;  // the target has answered on the channel
   bool accepted_ = false;
   bool stopped_ = false;
   bool cancelled_ = false;
   bool cut_when_sent_ = false;
-  bool in_round_ = false;
-  bool have_next_ = false;
-  bool waiting_for_pacer_ = false;
-  unsigned next_frame_ = 0;
-  BatchBuilder* on_the_way_ = nullptr;
-  RoundReport round_report_;
+  Ordered ordered_ = Ordered::kNothing;
   std::uint64_t last_dirtied_ = 0;
   std::uint64_t previous_pending_ = 0;
-  std::uint64_t precopy_pages_ = 0;
-  std::uint64_t background_pages_ = 0;
+  std::uint64_t pages_before_round_ = 0;
+  std::uint64_t bytes_before_round_ = 0;
   std::uint64_t pending_at_switch_ = 0;
   double bytes_per_s_ = 0;
   wire::SessionId session_id_{};
   std::uint32_t epoch_ = 0;
   wire::Running running_;
-  std::int64_t began_ns_ = 0, precopy_began_ns_ = 0, round_began_ns_ = 0, progress_ns_ = 0,
-               prealloc_ns_ = 0;
-  std::int64_t quiesced_ns_ = 0, synced_ns_ = 0, saved_ns_ = 0, running_received_ns_ = 0;
+  SourceStamps stamps_;
+  std::int64_t round_began_ns_ = 0;
+  std::int64_t progress_ns_ = 0;
 
-  std::mutex
-      loop_mutex_;  // guards loop_'s life against wake() and urgent_error_; never on the page path
+  // Guards loop_'s life against wake(), and thread_error_; never on the page path.
+  std::mutex loop_mutex_;
   std::unique_ptr<EventLoop> loop_;
-  std::optional<Error> urgent_error_;
+  std::optional<Error> thread_error_;
   std::unique_ptr<FrameChannel> control_;
-  std::unique_ptr<FrameChannel> bulk_;
+  std::unique_ptr<SourceBulk> bulk_;
   std::unique_ptr<SourceUrgent> urgent_;
 
   std::atomic<SourceState> state_{SourceState::kIdle};
@@ -1013,7 +891,6 @@ class SourceSession::Impl {
   std::atomic<bool> switch_requested_{false};
   std::atomic<bool> cancel_requested_{false};
   std::atomic<std::uint32_t> round_{0};
-  std::atomic<std::uint64_t> sent_pages_{0};
   std::atomic<std::int64_t> rounds_began_ns_{0};
 
   MigrationReport report_;

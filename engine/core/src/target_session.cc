@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -144,7 +145,11 @@ class TargetSession::Impl {
   }
 
   [[nodiscard]] std::uint64_t bulk_received() const {
-    return bulk_channel_ ? bulk_channel_->bytes_received() : 0;
+    std::uint64_t sum = 0;
+    for (const auto& lane : lanes_) {
+      sum += lane->bytes_received();
+    }
+    return sum;
   }
 
   void push(TargetEvent event) { events_.push_back(event); }
@@ -322,7 +327,7 @@ class TargetSession::Impl {
     if (first) {
       return take_control(std::move(channel), *welcome);
     }
-    return take_data(std::move(channel), hello.channel_kind);
+    return take_data(std::move(channel), hello);
   }
 
   Status take_control(std::unique_ptr<Channel> channel, const wire::Welcome& negotiated) {
@@ -346,26 +351,57 @@ class TargetSession::Impl {
     return {};
   }
 
-  Status take_data(std::unique_ptr<Channel> channel, wire::ChannelKind kind) {
-    const bool bulk = kind == wire::ChannelKind::kBulk;
-    if (bulk ? bulk_ != nullptr : urgent_ != nullptr) {
-      const auto error = make_error(ErrorCode::kRefused, "hello", "this channel is open already");
-      refuse_stranger(*channel, error);
-      return fail(error);
+  Status take_data(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
+    const bool bulk = hello.channel_kind == wire::ChannelKind::kBulk;
+    const std::uint32_t index = hello.channel_index;
+    std::optional<Error> error;
+    if (index >= (bulk ? bulk_channels_.size() : 1)) {
+      error = make_error(ErrorCode::kRefused,
+                         "hello",
+                         fmt::format("channel {} is more than were described", index));
+    } else if (bulk ? (bulk_channels_[index] != nullptr || !lanes_.empty()) : urgent_ != nullptr) {
+      error = make_error(ErrorCode::kRefused, "hello", "this channel is open already");
     }
-    listener_.tune(*channel, static_cast<ChannelKind>(kind));
-    const TargetNotes notes{.failed = [this](const Error& error) { note_from_thread(error); },
-                            .opened = [this] { count_opened(); },
-                            .progressed = [this] { wake(); }};
+    if (error) {
+      refuse_stranger(*channel, *error);
+      return fail(*error);
+    }
+    listener_.tune(*channel, static_cast<ChannelKind>(hello.channel_kind));
     if (bulk) {
-      bulk_channel_ = channel.get();
-      bulk_ =
-          std::make_unique<TargetBulk>(*plane_, transport_, std::move(channel), welcome_, notes);
-      GODWIT_TRY(bulk_->start());
-    } else {
-      urgent_ = std::make_unique<TargetUrgent>(
-          *plane_, machine_parts_.faults.get(), transport_, std::move(channel), welcome_, notes);
-      GODWIT_TRY(urgent_->start());
+      bulk_channels_[index] = std::move(channel);
+      // The lanes start, and answer, when all their channels are here.
+      return std::ranges::all_of(bulk_channels_, [](const auto& one) { return one != nullptr; })
+                 ? start_lanes()
+                 : Status{};
+    }
+    urgent_ = std::make_unique<TargetUrgent>(
+        *plane_, machine_parts_.faults.get(), transport_, std::move(channel), welcome_, notes());
+    return urgent_->start();
+  }
+
+  TargetNotes notes() {
+    return {.failed = [this](const Error& error) { note_from_thread(error); },
+            .opened = [this] { count_opened(); },
+            .progressed = [this] { wake(); }};
+  }
+
+  Status start_lanes() {
+    const auto channels = static_cast<std::uint32_t>(bulk_channels_.size());
+    const auto lanes = target_lanes(channels);
+    for (std::uint32_t i = 0; i < lanes; ++i) {
+      GODWIT_TRY_ASSIGN(auto loop, transport_.make_loop());
+      lanes_.push_back(std::make_unique<TargetBulk>(
+          *plane_,
+          std::move(loop),
+          welcome_,
+          notes(),
+          TargetBulk::Options{.channels = channels, .sweeps = i == 0}));
+    }
+    for (std::uint32_t i = 0; i < channels; ++i) {
+      GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(bulk_channels_[i]), i));
+    }
+    for (auto& lane : lanes_) {
+      lane->start();
     }
     return {};
   }
@@ -391,8 +427,13 @@ class TargetSession::Impl {
     opened_.fetch_add(1, std::memory_order_release);
     wake();
   }
+  [[nodiscard]] bool all_open() const {
+    // acquire: pairs with count_opened().
+    return !lanes_.empty() && urgent_ &&
+           opened_.load(std::memory_order_acquire) == static_cast<int>(lanes_.size()) + 1;
+  }
   void take_notes() {
-    if (machine_.state() == TargetState::kSetup && opened_.load(std::memory_order_acquire) == 2) {
+    if (machine_.state() == TargetState::kSetup && all_open()) {
       stop_listening();
       push(TargetEvent::kChannelsOpen);
     }
@@ -449,7 +490,7 @@ class TargetSession::Impl {
       }
       case MessageType::kFinalSync: {
         GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
-        // Both channels counted themselves open before they answered the source, which waits for both answers.
+        // All lanes counted themselves open before they answered the source, which waits for both answers.
         take_notes();
         fire_all();
         if (machine_.state() != TargetState::kReceiving) {
@@ -530,6 +571,7 @@ class TargetSession::Impl {
         return fail(ErrorCode::kRefused, "describe", "the memory layout differs from the source's");
       }
     }
+    bulk_channels_.resize(describe.bulk_channels);
     GODWIT_TRY_ASSIGN(auto states, PageStates::create(pages));
     plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
     if (machine_parts_.faults) {
@@ -549,7 +591,9 @@ class TargetSession::Impl {
                               states.absent_pages()));
     }
     plane_->switch_over();
-    bulk_->wake();
+    for (auto& lane : lanes_) {
+      lane->wake();  // one of them maps what is valid from now on
+    }
     return {};
   }
 
@@ -609,16 +653,16 @@ class TargetSession::Impl {
       urgent_->stop();
       latencies_.merge(urgent_->latencies());
     }
-    if (bulk_) {
-      bulk_->stop();
-      latencies_.merge(bulk_->latencies());
+    for (auto& lane : lanes_) {
+      lane->stop();
+      latencies_.merge(lane->latencies());
     }
   }
 
   void close_channels() {
-    bulk_channel_ = nullptr;
     urgent_.reset();
-    bulk_.reset();
+    lanes_.clear();
+    bulk_channels_.clear();
   }
 
   // ------------------------------------------------------------------------------------------ the
@@ -640,7 +684,9 @@ class TargetSession::Impl {
     if (held && urgent_) {
       // The link is gone, the fault service stays: pages that are here are still mapped when the
       // guest touches them.
-      bulk_->shut_down();
+      for (auto& lane : lanes_) {
+        lane->shut_down();
+      }
       urgent_->shut_down();
     } else {
       if (!completed) {
@@ -674,7 +720,6 @@ class TargetSession::Impl {
   TargetState phase_before_end_ = TargetState::kListening;
   bool finished_ = false;
   bool listening_ = false;
-  Channel* bulk_channel_ = nullptr;
   std::uint64_t seen_bulk_bytes_ = 0;
   std::int64_t progress_ns_ = 0;
   std::int64_t load_ns_ = 0;
@@ -685,7 +730,8 @@ class TargetSession::Impl {
   std::unique_ptr<EventLoop> loop_;
   std::optional<Error> thread_error_;
   std::unique_ptr<FrameChannel> control_;
-  std::unique_ptr<TargetBulk> bulk_;
+  std::vector<std::unique_ptr<Channel>> bulk_channels_;  // by index, until the lanes start
+  std::vector<std::unique_ptr<TargetBulk>> lanes_;
   std::unique_ptr<TargetUrgent> urgent_;
 
   std::atomic<TargetState> state_{TargetState::kListening};

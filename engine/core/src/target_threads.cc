@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <thread>
+
+#include <fmt/format.h>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
@@ -14,31 +17,56 @@ constexpr std::size_t kUrgentReadAhead = 8192;
 
 }  // namespace
 
-TargetBulk::TargetBulk(TargetPlane& plane,
-                       Transport& transport,
-                       std::unique_ptr<Channel> channel,
-                       wire::Welcome welcome,
-                       TargetNotes notes)
-    : plane_(plane),
-      transport_(transport),
-      // Read ahead only the header: the body is then received in place and never moved.
-      channel_(std::make_unique<FrameChannel>(
-          std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1)),
-      welcome_(std::move(welcome)),
-      notes_(std::move(notes)) {}
+std::uint32_t target_lanes(std::uint32_t channels) {
+  // As at the source: a lane verifies and places at the speed of one core.
+  return std::min(channels, std::max(2U, std::thread::hardware_concurrency() / 2));
+}
 
-Status TargetBulk::start() {
-  GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
-  channel_->agree(welcome_);
-  channel_->set_epoch(welcome_.session_epoch);
-  GODWIT_TRY(
-      channel_->attach(*loop_,
-                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-                        .on_sent = nullptr,
-                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
-  channel_->send(wire::MessageType::kWelcome, welcome_);
+TargetBulk::TargetBulk(TargetPlane& plane,
+                       std::unique_ptr<EventLoop> loop,
+                       wire::Welcome welcome,
+                       TargetNotes notes,
+                       Options options)
+    : plane_(plane),
+      loop_(std::move(loop)),
+      welcome_(std::move(welcome)),
+      notes_(std::move(notes)),
+      options_(options) {}
+
+Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
+  // Read ahead only the header: the body is then received in place and never moved.
+  auto& slot = *slots_.emplace_back(std::make_unique<Slot>(
+      Slot{std::make_unique<FrameChannel>(
+               std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1),
+           index}));
+  slot.channel->agree(welcome_);
+  slot.channel->set_epoch(welcome_.session_epoch);
+  return slot.channel->attach(
+      *loop_,
+      {.on_frame = [this, &slot](const wire::FrameView& frame) { return on_frame(slot, frame); },
+       .on_sent = nullptr,
+       .on_error = [this](const Error& error) { fail_unless_stopping(error); }});
+}
+
+void TargetBulk::start() {
+  for (auto& slot : slots_) {
+    slot->channel->send(wire::MessageType::kWelcome, welcome_);
+  }
   thread_ = start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); });
-  return {};
+}
+
+void TargetBulk::shut_down() {
+  for (auto& slot : slots_) {
+    slot->channel->channel().shut_down();
+  }
+}
+
+std::uint64_t TargetBulk::bytes_received() const {
+  std::uint64_t sum = 0;
+  for (const auto& slot : slots_) {
+    sum += slot->channel->channel().bytes_received();
+  }
+  return sum;
 }
 
 void TargetBulk::fail_unless_stopping(const Error& error) {
@@ -61,7 +89,7 @@ void TargetBulk::stop() {
 
 void TargetBulk::run() {
   notes_.opened();
-  bool swept = false;
+  bool swept = !options_.sweeps;
   while (!stopping_.load(std::memory_order_acquire)) {
     const bool sweep = !swept && plane_.switched();
     if (auto ran = loop_->run_once(sweep ? Deadline{0} : Deadline::never()); !ran) {
@@ -78,26 +106,21 @@ void TargetBulk::run() {
   }
 }
 
-Status TargetBulk::on_frame(const wire::FrameView& frame) {
+Status TargetBulk::on_frame(Slot& slot, const wire::FrameView& frame) {
   switch (frame.header.type) {
-    case wire::MessageType::kPages: {
-      GODWIT_TRY_ASSIGN(auto batch, wire::decode_page_batch(frame.body));
-      GODWIT_TRY(plane_.receive(batch, PageOwner::kBulk, latencies_));
-      if (plane_.switched() && plane_.states().absent_pages() == 0) {
-        notes_.progressed();
-      }
-      return {};
-    }
+    case wire::MessageType::kPages:
+      return on_pages(slot, frame);
     case wire::MessageType::kStale: {
-      GODWIT_TRY_ASSIGN(auto stale, wire::decode_stale(frame.body));
+      GODWIT_TRY_ASSIGN(const auto stale, wire::decode_stale(frame.body));
       for (const auto& run : stale.runs) {
+        GODWIT_TRY(check_chunk(slot, run));
         GODWIT_TRY(plane_.states().mark_absent(run));
       }
       return {};
     }
     case wire::MessageType::kBarrier: {
-      GODWIT_TRY_ASSIGN(auto barrier, wire::decode_barrier(frame.body));
-      channel_->send(wire::MessageType::kBarrierAck, wire::BarrierAck{barrier.id});
+      GODWIT_TRY_ASSIGN(const auto barrier, wire::decode_barrier(frame.body));
+      slot.channel->send(wire::MessageType::kBarrierAck, wire::BarrierAck{barrier.id});
       return {};
     }
     case wire::MessageType::kBackgroundEnd:
@@ -105,6 +128,39 @@ Status TargetBulk::on_frame(const wire::FrameView& frame) {
     default:
       return fail(ErrorCode::kProtocol, "bulk channel", "a message that does not belong here");
   }
+}
+
+Status TargetBulk::on_pages(Slot& slot, const wire::FrameView& frame) {
+  GODWIT_TRY_ASSIGN(const auto batch, wire::decode_page_batch(frame.body));
+  if (!plane_.switched()) {
+    for (const auto& run : batch.runs()) {
+      GODWIT_TRY(check_chunk(slot, {batch.region(), run.first, run.count}));
+    }
+  }
+  GODWIT_TRY(plane_.receive(batch, PageOwner::kBulk, latencies_));
+  if (plane_.switched() && plane_.states().absent_pages() == 0) {
+    notes_.progressed();
+  }
+  return {};
+}
+
+/// Before the switch a page has one channel: on another it could overtake its own announcement.
+Status TargetBulk::check_chunk(const Slot& slot, PageRun run) const {
+  if (options_.channels == 1) {
+    return {};
+  }
+  const bool one_chunk = run.first / wire::kChunkPages == (run.end() - 1) / wire::kChunkPages;
+  if (!one_chunk || wire::channel_of({run.region, run.first}, options_.channels) != slot.index) {
+    return fail(ErrorCode::kProtocol,
+                "bulk channel",
+                fmt::format("region {} pages {}+{} do not belong on channel {} of {}",
+                            run.region,
+                            run.first,
+                            run.count,
+                            slot.index,
+                            options_.channels));
+  }
+  return {};
 }
 
 TargetUrgent::TargetUrgent(TargetPlane& plane,

@@ -20,33 +20,52 @@ struct TargetNotes {
   std::function<void()> progressed;  ///< pages came; perhaps all are present now
 };
 
-/// The target's bulk loop: receives page frames and announcements in the order of the channel,
-/// places the pages, and, when the guest runs here and nothing else is to do, maps what is valid.
+/// How many threads serve `channels` bulk channels.
+std::uint32_t target_lanes(std::uint32_t channels);
+
+/// A bulk lane of the target: one thread that receives page frames and announcements of its
+/// channels, each in the order of its channel, places the pages, and, when the guest runs here and
+/// nothing else is to do, maps what is valid.
 class TargetBulk {
  public:
+  struct Options {
+    std::uint32_t channels = 1;  ///< of the migration, for the chunk rule
+    bool sweeps = true;          ///< one lane only
+  };
   TargetBulk(TargetPlane& plane,
-             Transport& transport,
-             std::unique_ptr<Channel> channel,
+             std::unique_ptr<EventLoop> loop,
              wire::Welcome welcome,
-             TargetNotes notes);
+             TargetNotes notes,
+             Options options);
   ~TargetBulk() { stop(); }
-  Status start();
+  TargetBulk(const TargetBulk&) = delete;
+  TargetBulk& operator=(const TargetBulk&) = delete;
+  /// Before start() only. The answer to the source leaves when the lane runs.
+  Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index);
+  void start();
   void stop();
   void wake();
-  void shut_down() { channel_->channel().shut_down(); }
+  void shut_down();
+  [[nodiscard]] std::uint64_t bytes_received() const;
   [[nodiscard]] const Histogram& latencies() const { return latencies_; }  ///< after stop()
 
  private:
+  struct Slot {
+    std::unique_ptr<FrameChannel> channel;
+    std::uint32_t index;
+  };
   void run();
-  Status on_frame(const wire::FrameView& frame);
+  Status on_frame(Slot& slot, const wire::FrameView& frame);
+  Status on_pages(Slot& slot, const wire::FrameView& frame);
+  [[nodiscard]] Status check_chunk(const Slot& slot, PageRun run) const;
   void fail_unless_stopping(const Error& error);
 
   TargetPlane& plane_;
-  Transport& transport_;
   std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
-  std::unique_ptr<FrameChannel> channel_;
+  std::vector<std::unique_ptr<Slot>> slots_;
   wire::Welcome welcome_;
   TargetNotes notes_;
+  const Options options_;
   Histogram latencies_;
   std::atomic<bool> stopping_{false};
   std::jthread thread_;

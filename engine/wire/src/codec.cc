@@ -107,6 +107,10 @@ Status validate(const Describe& message) {
   if (!valid_name(message.kind)) {
     return unfit("the machine's kind is too long or not printable");
   }
+  if (message.bulk_channels == 0 || message.bulk_channels > kMaxBulkChannels) {
+    return unfit(fmt::format(
+        "{} bulk channels are outside 1-{}", message.bulk_channels, kMaxBulkChannels));
+  }
   if (message.regions.empty() || message.regions.size() > kMaxRegions) {
     return unfit(
         fmt::format("{} memory regions are outside 1-{}", message.regions.size(), kMaxRegions));
@@ -131,7 +135,7 @@ std::vector<std::byte> encode(const Describe& message) {
   out.put(message.mode)
       .put(std::uint8_t{message.prealloc})
       .put(std::uint8_t{message.postcopy_possible});
-  out.put(std::uint8_t{0}).put(message.vcpus).put_string(message.kind, kMaxNameBytes);
+  out.put(message.bulk_channels).put(message.vcpus).put_string(message.kind, kMaxNameBytes);
   out.put_count(message.regions.size(), kMaxRegions);
   for (const auto& region : message.regions) {
     out.put(region.gpa).put(region.page_count);
@@ -147,7 +151,11 @@ Result<Describe> decode_describe(std::span<const std::byte> body) {
   message.mode = in.get_enum("mode", Mode::kStopAndCopy);
   message.prealloc = in.get_bool("prealloc");
   message.postcopy_possible = in.get_bool("postcopy_possible");
-  in.get_reserved<std::uint8_t>("reserved");
+  message.bulk_channels = in.get<std::uint8_t>("bulk_channels");
+  if (message.bulk_channels == 0 || message.bulk_channels > kMaxBulkChannels) {
+    in.refuse("bulk_channels",
+              fmt::format("{} is outside 1-{}", message.bulk_channels, kMaxBulkChannels));
+  }
   message.vcpus = in.get<std::uint32_t>("vcpus");
   message.kind = in.get_string("kind", 0, kMaxNameBytes);
   message.regions.resize(in.get_count("regions", 1, kMaxRegions, 16));

@@ -5,13 +5,14 @@
 #include <gtest/gtest.h>
 
 #include "godwit/base/random.h"
+#include "godwit/wire/format.h"
 
 namespace godwit::engine {
 namespace {
 
 void quiet(PageRun /*run*/) {}
 
-TEST(PageScheduler, ARoundGivesEveryPendingPageOnceInAddressOrder) {
+TEST(RoundCursor, ARoundGivesEveryPendingPageOnceInAddressOrder) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     SplitMix64 random(seed);
@@ -27,11 +28,10 @@ TEST(PageScheduler, ARoundGivesEveryPendingPageOnceInAddressOrder) {
         }
       }
     }
-    PageScheduler scheduler(ledger);
-    scheduler.start_round();
+    RoundCursor cursor(ledger);
     std::vector<PageId> sent;
     PageBatchPlan plan;
-    while (scheduler.next_in_round(plan)) {
+    while (cursor.next(plan)) {
       ASSERT_GT(plan.count, 0U);
       ASSERT_LE(plan.count, kBatchPages);
       for (std::uint32_t i = 0; i < plan.count; ++i) {
@@ -40,6 +40,38 @@ TEST(PageScheduler, ARoundGivesEveryPendingPageOnceInAddressOrder) {
       }
     }
     EXPECT_EQ(sent, expected);
+    EXPECT_EQ(ledger.pending_pages(), 0U);
+  }
+}
+
+TEST(RoundCursor, ChannelsShareARoundByChunksSoThatAPageHasOneChannel) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    SplitMix64 random(seed);
+    const auto channels = static_cast<std::uint32_t>(2 + random.below(5));
+    const std::vector<std::uint64_t> sizes = {1 + random.below(9000), 1 + random.below(3000)};
+    DirtyLedger ledger(sizes);
+    std::uint64_t pending = 0;
+    for (RegionIndex region = 0; region < sizes.size(); ++region) {
+      for (std::uint64_t page = 0; page < sizes[region]; ++page) {
+        if (random.below(4) != 0) {
+          ledger.add_pending({region, page, 1}, quiet);
+          ++pending;
+        }
+      }
+    }
+    std::uint64_t sent = 0;
+    for (std::uint32_t channel = 0; channel < channels; ++channel) {
+      RoundCursor cursor(ledger, channel, channels);
+      PageBatchPlan plan;
+      while (cursor.next(plan)) {
+        for (std::uint32_t i = 0; i < plan.count; ++i) {
+          ASSERT_EQ(wire::channel_of({plan.region, plan.pages[i]}, channels), channel);
+        }
+        sent += plan.count;
+      }
+    }
+    EXPECT_EQ(sent, pending);
     EXPECT_EQ(ledger.pending_pages(), 0U);
   }
 }

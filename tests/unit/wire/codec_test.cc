@@ -58,6 +58,7 @@ TEST(Codec, StructsComeBackAsTheyWere) {
   describe.mode = Mode::kStopAndCopy;
   describe.postcopy_possible = false;
   describe.vcpus = 255;
+  describe.bulk_channels = kMaxBulkChannels;
   describe.kind = "process";
   describe.regions.assign(kMaxRegions, {4096, kMaxPageIndex - 1});
   describe.populated_pages = ~0ULL;
@@ -133,7 +134,8 @@ TEST(Codec, ReservedBytesAreChecked) {
   Describe describe;
   describe.regions = {{0, 1}};
   describe.config = {{"n", 0, 1, true, {}}};
-  expect_refused(decode_describe(patched(encode(describe), 3, 1)), "reserved");
+  expect_refused(decode_describe(patched(encode(describe), 3, 0)), "bulk_channels: 0");
+  expect_refused(decode_describe(patched(encode(describe), 3, 65)), "bulk_channels: 65");
   expect_refused(decode_stale(patched(encode(Stale{{{0, 1, 1}}}), 8, 1)), "reserved");
   expect_refused(decode_page_request(patched(encode(PageRequest{{{0, 1}}}), 8, 1)), "reserved");
   // count, name count, name, instance, version, required

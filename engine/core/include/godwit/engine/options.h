@@ -39,6 +39,7 @@ struct SourceOptions {
   std::int64_t downtime_limit_ns = 300'000'000;
   OnNoConvergence on_no_convergence = OnNoConvergence::kForce;
   std::uint64_t max_bandwidth = 0;  ///< bytes/s of pre-copy and background pages; 0 = unlimited
+  std::uint32_t channels = 1;       ///< bulk connections, 1 .. wire::kMaxBulkChannels
   bool prealloc = false;
   bool checksum = true;
   std::int64_t timeout_ns = 10'000'000'000;  ///< longest wait without progress before COMMIT

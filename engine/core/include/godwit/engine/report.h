@@ -65,6 +65,7 @@ struct MigrationReport {
   TargetFigures target;
   RunEdge stopped;
   std::optional<PageId> injected_page;
+  std::uint32_t channels = 1;  ///< bulk connections
   std::string transport, congestion, dirty_source;
 };
 

@@ -23,6 +23,7 @@ inline constexpr std::size_t kMaxVersions = 16;
 inline constexpr std::size_t kMaxTextBytes = 4096;
 inline constexpr std::size_t kMaxNameBytes = 64;  ///< kind, placement, section names
 inline constexpr std::size_t kMaxRegions = 64;
+inline constexpr std::uint32_t kMaxBulkChannels = 64;
 inline constexpr std::size_t kMaxSections = 1024;
 inline constexpr std::size_t kMaxStaleRuns = 32768;
 inline constexpr std::size_t kMaxRequestPages = 256;
@@ -84,6 +85,7 @@ struct Describe {
   Mode mode = Mode::kHybrid;
   bool prealloc = false;
   bool postcopy_possible = true;  ///< pages may come after the switch
+  std::uint8_t bulk_channels = 1;  ///< 1 .. kMaxBulkChannels; with indices from 0
   std::uint32_t vcpus = 0;
   std::string kind;                   ///< "kvm" or "process"
   std::vector<RegionInfo> regions;    ///< 1 .. kMaxRegions

@@ -136,4 +136,11 @@ struct BodyLimits {
 /// {0, 0} for a number that is no type.
 BodyLimits body_limits(MessageType type);
 
+/// Pages of one chunk (2 MiB) travel on one bulk channel before the switch, so that copies of a page
+/// and announcements that they are stale are ordered by their connection.
+inline constexpr std::uint64_t kChunkPages = 512;
+[[nodiscard]] constexpr std::uint32_t channel_of(PageId page, std::uint32_t channels) {
+  return static_cast<std::uint32_t>((page.region + page.index / kChunkPages) % channels);
+}
+
 }  // namespace godwit::wire

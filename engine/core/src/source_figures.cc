@@ -1,0 +1,60 @@
+#include "source_figures.h"
+
+#include <algorithm>
+
+#include "figures.h"
+
+namespace godwit::engine {
+
+void fill_pages(MigrationReport& report, const BulkCounters& sent, std::uint64_t unique_pages) {
+  // The lanes have ended or done their last order: see BulkCounters.
+  const auto value = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
+  report.payload_bytes = value(sent.payload_bytes) +
+                         (report.pages_demand + report.pages_overtaken) * kPageBytes;
+  report.pages_populated = unique_pages;
+  report.pages_background = value(sent.background_pages);
+  report.pages_prefetched = value(sent.prefetched_pages);
+  const auto copies =
+      value(sent.precopy_pages) + value(sent.background_pages) + report.pages_demand;
+  const auto unique = std::min(copies, unique_pages);
+  report.pages_resent = copies - unique;
+  report.pages_zero = std::min(value(sent.zero_pages), unique);
+  report.pages_sent = unique - report.pages_zero;
+}
+
+void fill_times(MigrationReport& report,
+                const SourceStamps& stamps,
+                std::int64_t ended_ns,
+                const wire::Running& running,
+                const SourceOptions& options,
+                bool completed) {
+  report.total_ns = ended_ns - stamps.began_ns - stamps.prealloc_ns;
+  report.setup_ns = (stamps.precopy_began_ns != 0 ? stamps.precopy_began_ns : ended_ns) -
+                    stamps.began_ns - stamps.prealloc_ns;
+  if (!completed) {
+    report.precopy_ns = report.total_ns - report.setup_ns;
+    return;
+  }
+  const auto stop = report.stopped.last_ns;
+  const bool one_clock =
+      report.target.boot_id == boot_id() && report.target.first_run_ns > stop;
+  report.downtime_ns =
+      (one_clock ? report.target.first_run_ns : stamps.running_received_ns) - stop;
+  report.precopy_ns = stop - stamps.precopy_began_ns;
+  report.postcopy_ns = report.total_ns - report.setup_ns - report.precopy_ns - report.downtime_ns;
+  auto& parts = report.parts;
+  parts.quiesce = stamps.quiesced_ns - stop;
+  parts.final_sync = stamps.synced_ns - stamps.quiesced_ns;
+  parts.state_save = stamps.saved_ns - stamps.synced_ns;
+  const auto rest = report.downtime_ns - (stamps.saved_ns - stop);
+  parts.state_load = std::min(rest, static_cast<std::int64_t>(running.load_ns));
+  parts.resume = std::min(rest - parts.state_load, static_cast<std::int64_t>(running.resume_ns));
+  parts.state_transfer = rest - parts.state_load - parts.resume;
+  if (options.mode == Mode::kPrecopy) {
+    report.downtime_limit_met = report.downtime_ns <= options.downtime_limit_ns;
+  }
+}
+
+}  // namespace godwit::engine
