@@ -19,7 +19,7 @@ constexpr std::int64_t kIdleStepNs = 1'000'000;
 /// The largest gap among the vCPUs, and what may explain it.
 struct Gap {
   std::int64_t ns = 0;
-  std::int64_t first_step_faults_ns = 0;
+  std::int64_t first_step_here_ns = 0;
   std::int64_t clock_error_ns = 0;
 };
 
@@ -44,7 +44,7 @@ Gap largest_gap(const Json& telemetry) {
     gap.clock_error_ns = std::max<std::int64_t>(gap.clock_error_ns, error);
     if (ns > gap.ns) {
       gap.ns = ns;
-      gap.first_step_faults_ns = number_of(vcpu, "first_step_faults_ns");
+      gap.first_step_here_ns = number_of(vcpu, "first_step_here_ns");
     }
   }
   return gap;
@@ -73,11 +73,13 @@ std::uint64_t steps(const Json& telemetry) {
 }
 
 /// The gap brackets the downtime: shorter is impossible, much longer means that one of the two is
-/// wrong.
+/// wrong. The guest cannot time the faults that lie outside of its touches (code, stack, page
+/// tables), so the first step's faults are what it took from the moment when its vCPU was told to
+/// run; what went before is the engine's, and must be in the downtime.
 void check_consistency(Json& report, const Gap& gap, std::int64_t mean_step_ns) {
   const auto idle = text_of(object_of(report, "guest"), "workload") == "idle";
   const auto allowed =
-      2 * std::max(idle ? kIdleStepNs : kBusyStepNs, mean_step_ns) + gap.first_step_faults_ns;
+      2 * std::max(idle ? kIdleStepNs : kBusyStepNs, mean_step_ns) + gap.first_step_here_ns;
   const auto beyond = gap.ns - number_of(report, "downtime_ns");
   if (beyond >= 0 && beyond <= allowed) {
     return;

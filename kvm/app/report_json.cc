@@ -166,6 +166,7 @@ Json telemetry_json(const vmm::GuestTelemetry& telemetry) {
     entry["first_step_ns"] = vcpu.first_step_ns;
     entry["first_counter"] = vcpu.first_counter;
     entry["first_step_faults_ns"] = vcpu.first_step_faults_ns;
+    entry["first_step_here_ns"] = vcpu.first_step_here_ns;
     entry["previous_step_ns"] = vcpu.previous_step_ns;
     entry["previous_counter"] = vcpu.previous_counter;
     entry["largest_step_ns"] = vcpu.largest_step_ns;

@@ -200,6 +200,7 @@ Status KvmMachine::boot() {
     GODWIT_TRY(enter_payload(system_, vcpu, boot_, plan_));
   }
   phase_ = Phase::kRunning;
+  log_->entering(monotonic_ns());
   for (auto& thread : threads_) {
     GODWIT_TRY(thread->resume());
   }

@@ -196,6 +196,7 @@ void ProcessGuest::start_workers() {
 }
 
 void ProcessGuest::go() {
+  steps_.entering(monotonic_ns());
   for (const auto& worker : workers_) {
     worker->go();
   }

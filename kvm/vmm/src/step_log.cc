@@ -129,6 +129,9 @@ void StepLog::doorbell(std::uint32_t vcpu, const Doorbell& doorbell) {
       book.first_step_ns = doorbell.stamp_ns;
       book.first_counter = doorbell.counter;
       book.first_step_faults_ns = longest;
+      if (entry.entering_ns != 0) {
+        book.first_step_here_ns = doorbell.stamp_ns - entry.entering_ns;
+      }
     }
     book.steps = doorbell.step;
     book.last_step_ns = doorbell.stamp_ns;
@@ -146,6 +149,13 @@ void StepLog::pause(std::uint32_t vcpu, std::uint64_t from_counter, std::uint64_
     entry.pauses.erase(entry.pauses.begin());
   }
   entry.pauses.push_back(Pause{from_counter, to_counter});
+}
+
+void StepLog::entering(std::int64_t now_ns) {
+  for (const auto& entry : entries_) {
+    const std::lock_guard lock(entry->mutex);
+    entry->entering_ns = now_ns;
+  }
 }
 
 void StepLog::guest_error(std::uint32_t vcpu,

@@ -38,6 +38,8 @@ class StepLog {
   /// before the first doorbell), so that a touch around a pause is not taken for a slow one. Not
   /// needed where pauses fall between touches only.
   void pause(std::uint32_t vcpu, std::uint64_t from_counter, std::uint64_t to_counter);
+  /// Says that all vCPUs are told to run, at `now_ns`, before they are.
+  void entering(std::int64_t now_ns);
   /// Books what the guest reported; `kind` is a guest::kError...; `page` a memory page or a
   /// register's number.
   void guest_error(std::uint32_t vcpu,
@@ -70,6 +72,7 @@ class StepLog {
     std::vector<Pause> pauses;  ///< since the last doorbell
     /// Where the present step began, on this host's clock; 0 = unknown.
     std::int64_t previous_ns = 0;
+    std::int64_t entering_ns = 0;  ///< when the vCPU was last told to run
     bool arrived = false;  ///< migrated here, and no step has ended yet
   };
   struct Saved;

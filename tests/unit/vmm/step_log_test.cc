@@ -51,12 +51,16 @@ TEST(StepLog, GoesOnAtTheTargetWhereItStopped) {
   StepLog target(2, 2'000'000'000);
   ASSERT_TRUE(target.load(source.save()));
   EXPECT_EQ(target.telemetry().vcpus[1].first_step_ns, 0);
+  target.entering(4200);
   target.doorbell(0, bell(2, 5000));
   target.doorbell(1, bell(3, 6000));
+  target.doorbell(1, bell(4, 7000));
   const auto telemetry = target.telemetry();
   EXPECT_EQ(telemetry.guest_errors, 0U);
   EXPECT_EQ(telemetry.vcpus[0].previous_step_ns, 1000);
   EXPECT_EQ(telemetry.vcpus[0].first_step_ns, 5000);
+  EXPECT_EQ(telemetry.vcpus[0].first_step_here_ns, 800);
+  EXPECT_EQ(telemetry.vcpus[1].first_step_here_ns, 1800);
   EXPECT_EQ(telemetry.vcpus[1].previous_counter, 2202U);
   EXPECT_EQ(telemetry.vcpus[1].largest_step_ns, 4899);  // same boot: the blackout is a stall
 }

@@ -76,6 +76,9 @@ struct GuestTelemetry {
     std::int64_t first_step_ns = 0;  ///< first step since this process runs the guest; 0 = none yet
     std::uint64_t first_counter = 0;
     std::int64_t first_step_faults_ns = 0;  ///< longest touch inside that first step
+    /// Of that first step, what passed after the vCPU was told to run here: its own time, and every
+    /// fault in it, also those of code, stack and page tables, which lie outside of touches.
+    std::int64_t first_step_here_ns = 0;
     std::int64_t previous_step_ns =
         0;  ///< last stamp at the source, from its state; 0 = never migrated
     std::uint64_t previous_counter = 0;
