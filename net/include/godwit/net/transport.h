@@ -20,7 +20,7 @@ enum class LoopKind : std::uint8_t {
 const char* loop_name(LoopKind loop);
 
 struct TransportOptions {
-  Address peer;
+  Address peer{};
   std::string congestion =
       "auto";  ///< auto, cubic, bbr or reno; auto: cubic on loopback, else the system's. TCP only
   std::uint64_t max_bandwidth = 0;     ///< bytes/s of all bulk connections together; 0 = unlimited
