@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -173,11 +174,25 @@ Result<engine::OnNoConvergence> parse_on_no_convergence(const std::string& text)
   return unknown(text, "force, fail");
 }
 
-/// "tcp:HOST:PORT" as "HOST:PORT"; an empty host is this machine alone.
+/// "unix:PATH" with an absolute path: who connects may have another working directory.
+Result<std::string> parse_unix_endpoint(const std::string& path) {
+  std::error_code error;
+  const auto absolute = path.empty() ? path : std::filesystem::absolute(path, error).string();
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint("unix:" + (error ? path : absolute)));
+  return net::format_endpoint(address);
+}
+
+/// An endpoint in full; an empty host is this machine alone.
 Result<std::string> parse_endpoint(const std::string& text) {
   constexpr std::string_view kScheme = "tcp:";
+  constexpr std::string_view kUnixScheme = "unix:";
+  if (text.rfind(kUnixScheme, 0) == 0) {
+    return parse_unix_endpoint(text.substr(kUnixScheme.size()));
+  }
   if (text.rfind(kScheme, 0) != 0) {
-    return fail(ErrorCode::kInvalidArgument, "", fmt::format("'{}' is not tcp:HOST:PORT", text));
+    return fail(ErrorCode::kInvalidArgument,
+                "",
+                fmt::format("'{}' is neither tcp:HOST:PORT nor unix:PATH", text));
   }
   auto rest = text.substr(kScheme.size());
   if (!rest.empty() && rest[0] == ':') {
@@ -186,7 +201,7 @@ Result<std::string> parse_endpoint(const std::string& text) {
     rest = "127.0.0.1:" + rest;
   }
   GODWIT_TRY_ASSIGN(const auto address, net::parse_address(rest));
-  return net::format_address(address);
+  return net::format_endpoint(address);
 }
 
 Result<PageId> parse_page(const std::string& text) {
@@ -258,6 +273,13 @@ void add_congestion(OptionTable& table, CommandLine& line) {
   table.value("--congestion",
               "congestion control: auto, cubic, bbr or reno (auto)",
               into(line.migration.congestion, parse_congestion));
+}
+
+template <typename Choice>
+void add_transport(OptionTable& table, Choice& target) {
+  table.value("--transport",
+              "what waits for the sockets here: auto, uring (io_uring) or poll (auto)",
+              into(target, parse_transport));
 }
 
 void add_timeout(OptionTable& table, CommandLine& line) {
@@ -411,16 +433,18 @@ class Parser {
     add_guest_options(table, line_, sizes_);
     add_seed(table, line_);
     add_backing(table);
+    add_transport(table, line_.transport);
   }
   void add_receive() {
     auto& table = add(Command::kReceive, "receive", "waits for one guest and runs it");
     add_control(table, line_);
     table.value("--listen",
-                "tcp:HOST:PORT; port 0: the kernel chooses (tcp:127.0.0.1:0)",
+                "tcp:HOST:PORT, port 0: the kernel chooses; or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));
     table.value("--memory", "largest guest that is accepted", into(line_.memory_cap, parse_size));
     add_backing(table);
     add_congestion(table, line_);
+    add_transport(table, line_.transport);
     add_timeout(table, line_);
     table.value("--inject-drop-page", "", into(line_.drop_page, parse_page), true);
     table.flag("--inject-skip-register", line_.skip_register, "")->group("");
@@ -428,8 +452,10 @@ class Parser {
   void add_migrate() {
     auto& table = add(Command::kMigrate, "migrate", "migrates the guest behind a control socket");
     add_control(table, line_);
-    table.required_value("--to", "tcp:HOST:PORT of the target", into(line_.to, parse_endpoint));
+    table.required_value(
+        "--to", "tcp:HOST:PORT or unix:PATH of the target", into(line_.to, parse_endpoint));
     add_migration_options(table, line_);
+    add_transport(table, line_.migration.transport);
     add_json(table);
   }
   void add_client(Command command, const char* name, const char* help) {
@@ -443,9 +469,12 @@ class Parser {
     add_guest_options(table, line_, sizes_);
     add_seed(table, line_);
     add_backing(table);
-    table.value(
-        "--listen", "address of the target (tcp:127.0.0.1:0)", into(line_.listen, parse_endpoint));
+    table.value("--listen",
+                "where both meet, tcp:HOST:PORT or unix:PATH (tcp:127.0.0.1:0)",
+                into(line_.listen, parse_endpoint));
+    table.value("--to", "the same as --listen", into(line_.to, parse_endpoint));
     add_migration_options(table, line_);
+    add_transport(table, line_.transport);
     add_json(table);
     table.value("--inject",
                 "plants a fault: flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
@@ -459,6 +488,14 @@ class Parser {
     line_.migration.source.checksum = !no_checksum_;
     if (sub.command == Command::kRun || sub.command == Command::kDemo) {
       GODWIT_TRY(finish_guest(line_, sizes_));
+    }
+    if (sub.command == Command::kDemo && !line_.to.empty()) {
+      if (line_.listen != line_.to && line_.listen != CommandLine().listen) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "",
+                    "--listen and --to name one address in a demo; give one of them");
+      }
+      line_.listen = line_.to;
     }
     return check_fault(line_);
   }
@@ -479,6 +516,28 @@ const char* fault_name(engine::InjectedFault fault) {
     }
   }
   return "none";
+}
+
+namespace {
+
+constexpr std::array<std::pair<TransportChoice, const char*>, 3> kTransportNames{
+    {{TransportChoice::kAuto, "auto"},
+     {TransportChoice::kUring, "uring"},
+     {TransportChoice::kPoll, "poll"}}};
+
+}  // namespace
+
+const char* transport_choice_name(TransportChoice choice) {
+  return kTransportNames.at(static_cast<std::size_t>(choice) - 1).second;
+}
+
+Result<TransportChoice> parse_transport(const std::string& text) {
+  for (const auto& [choice, name] : kTransportNames) {
+    if (text == name) {
+      return choice;
+    }
+  }
+  return unknown(text, "auto, uring, poll");
 }
 
 Result<FaultSpec> parse_fault(const std::string& text) {

@@ -22,6 +22,8 @@ enum class Command : std::uint8_t {
 
 enum class GuestChoice : std::uint8_t { kAuto = 1, kKvm, kProcess };
 
+enum class TransportChoice : std::uint8_t { kAuto = 1, kUring, kPoll };
+
 /// A planted fault as the user names it; which page it hits is decided later, by the seed.
 struct FaultSpec {
   engine::InjectedFault fault = engine::InjectedFault::kNone;
@@ -33,18 +35,20 @@ struct MigrationSettings {
   engine::SourceOptions source;  ///< without its injection
   FaultSpec inject;
   std::string congestion = "auto";
+  std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with
   bool floors = false;
 };
 
 /// Everything that a command line can say. Sizes in bytes, durations in ns.
 struct CommandLine {
   Command command = Command::kDemo;
-  std::string control;                 ///< path of the control socket
-  std::string to;                      ///< HOST:PORT, without "tcp:"
-  std::string listen = "127.0.0.1:0";  ///< HOST:PORT, without "tcp:"
+  std::string control;                     ///< path of the control socket
+  std::string to;                          ///< tcp:HOST:PORT or unix:PATH, the path absolute
+  std::string listen = "tcp:127.0.0.1:0";  ///< the same
   GuestChoice guest = GuestChoice::kAuto;
-  vmm::GuestConfig config;                  ///< its kind is decided by resolve_kind()
-  std::optional<std::uint64_t> memory_cap;  ///< receive: --memory, if given
+  TransportChoice transport = TransportChoice::kAuto;  ///< of this process
+  vmm::GuestConfig config;                             ///< its kind is decided by resolve_kind()
+  std::optional<std::uint64_t> memory_cap;             ///< receive: --memory, if given
   MigrationSettings migration;
   std::optional<PageId> drop_page;  ///< receive, for demo: the page of drop-page
   bool skip_register = false;       ///< receive, for demo
@@ -63,6 +67,9 @@ struct ParsedCommandLine {
 ParsedCommandLine parse_command_line(int argc, const char* const* argv);
 
 const char* fault_name(engine::InjectedFault fault);
+const char* transport_choice_name(TransportChoice choice);
+/// Errors: kInvalidArgument.
+Result<TransportChoice> parse_transport(const std::string& text);
 /// Reads a fault's name ("blackout-delay=10ms" with its duration). Errors: kInvalidArgument.
 Result<FaultSpec> parse_fault(const std::string& text);
 Result<engine::Mode> parse_mode(const std::string& text);

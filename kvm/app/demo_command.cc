@@ -10,9 +10,6 @@
 
 #include <fmt/format.h>
 
-#include "godwit/net/ring_loop.h"
-#include "godwit/net/socket.h"
-
 #include "commands.h"
 #include "control_socket.h"
 #include "demo_child.h"
@@ -108,6 +105,7 @@ class Demo {
   std::unique_ptr<ControlConnection>
       watch_;  ///< asked before the migration how it ends at the target
   std::string address_;
+  std::string transport_;  ///< what --transport came to, for both children
   Json source_telemetry_;
   bool interrupted_ = false;
   int failed_code_ = 0;  ///< exit code of a child that could not start
@@ -122,7 +120,12 @@ Status Demo::check_environment() {
   if (!note.empty()) {
     fmt::print(stderr, "{}\n", note);
   }
-  GODWIT_TRY(net::probe_uring());
+  std::string transport_note;
+  GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, transport_note));
+  if (!transport_note.empty()) {
+    fmt::print(stderr, "{}\n", transport_note);
+  }
+  transport_ = net::loop_name(loop);
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
     if (const auto reason = uffd_unusable_reason(config_.kind); !reason.empty()) {
@@ -160,7 +163,9 @@ Status Demo::start_target() {
       "--control",
       directory_->target(),
       "--listen",
-      "tcp:" + line_.listen,
+      line_.listen,
+      "--transport",
+      transport_,
       "--congestion",
       line_.migration.congestion,
       "--timeout",
@@ -179,7 +184,7 @@ Status Demo::start_target() {
     failed_code_ = child_failed(*target_, address.error());
     return fail(address.error());
   }
-  address_ = address->substr(std::string("tcp:").size());
+  address_ = *address;
   return {};
 }
 
@@ -205,7 +210,9 @@ Status Demo::start_source() {
                                            "--fill",
                                            std::string(vmm::fill_name(config.fill)),
                                            "--seed",
-                                           std::to_string(config.seed)};
+                                           std::to_string(config.seed),
+                                           "--transport",
+                                           transport_};
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
   source_.emplace(std::move(child));
   auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "godwit/kvm/system.h"
+#include "godwit/net/ring_loop.h"
 #include "godwit/uffd/uffd.h"
 
 #include "units_text.h"
@@ -87,6 +88,22 @@ Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note) {
   }
   note = fmt::format("guest: process (chosen by --guest auto; KVM is not usable: {})", reason);
   return vmm::GuestKind::kProcess;
+}
+
+Result<net::LoopKind> resolve_transport(TransportChoice choice, std::string& note) {
+  if (choice == TransportChoice::kPoll) {
+    return net::LoopKind::kPoll;
+  }
+  const auto usable = net::probe_uring();
+  if (usable) {
+    return net::LoopKind::kUring;
+  }
+  if (choice == TransportChoice::kUring) {
+    return fail(usable.error());
+  }
+  note = fmt::format("transport: poll (chosen by --transport auto; io_uring is not usable: {})",
+                     usable.error().message());
+  return net::LoopKind::kPoll;
 }
 
 std::uint64_t available_memory() {

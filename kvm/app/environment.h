@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "godwit/net/transport.h"
+
 #include "command_line.h"
 
 namespace godwit::app {
@@ -10,6 +12,10 @@ namespace godwit::app {
 /// Decides --guest auto by what this host can do. `note` tells which and why.
 /// Errors: kUnsupported when KVM was asked for and cannot be used.
 Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note);
+
+/// Decides --transport auto by what this process can do. `note` says so when it is not io_uring,
+/// and why. Errors: kUnsupported, kPermission when io_uring was asked for and cannot be used.
+Result<net::LoopKind> resolve_transport(TransportChoice choice, std::string& note);
 
 /// Bytes of memory that this process may still take: the least of what the host has available and
 /// what every cgroup above it leaves. Source: proc(5) MemAvailable;

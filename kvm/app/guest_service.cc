@@ -8,9 +8,9 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
-#include "godwit/net/socket.h"
-#include "godwit/net/uring_transport.h"
+#include "godwit/net/transport.h"
 
+#include "environment.h"
 #include "injection.h"
 
 namespace godwit::app {
@@ -64,9 +64,9 @@ Json progress_json(const engine::Progress& progress) {
 
 }  // namespace
 
-Result<std::unique_ptr<GuestService>> GuestService::create() {
+Result<std::unique_ptr<GuestService>> GuestService::create(TransportChoice transport) {
   GODWIT_TRY_ASSIGN(auto event, EventFd::create());
-  return std::unique_ptr<GuestService>(new GuestService(std::move(event)));
+  return std::unique_ptr<GuestService>(new GuestService(std::move(event), transport));
 }
 
 GuestService::~GuestService() = default;
@@ -376,15 +376,18 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
   ReportInput input;
   input.config = guest.config();
   input.settings = request.settings;
-  GODWIT_TRY_ASSIGN(const auto address, net::parse_address(request.to));
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(request.to));
+  std::string note;  // said when the process started; the report names the transport as well
+  GODWIT_TRY_ASSIGN(const auto loop,
+                    resolve_transport(request.settings.transport.value_or(transport_), note));
   auto options = request.settings.source;
   GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), request.settings.inject));
   auto outgoing = std::make_shared<Outgoing>();
   GODWIT_TRY_ASSIGN(outgoing->transport,
-                    net::make_uring_transport({.host = address.host,
-                                               .port = address.port,
-                                               .congestion = request.settings.congestion,
-                                               .max_bandwidth = options.max_bandwidth}));
+                    net::make_transport(loop,
+                                        {.peer = address,
+                                         .congestion = request.settings.congestion,
+                                         .max_bandwidth = options.max_bandwidth}));
   if (request.settings.floors) {
     engine::Progress floors;
     floors.phase = "Floors";

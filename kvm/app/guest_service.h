@@ -28,7 +28,8 @@ class GuestService {
  public:
   enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
 
-  static Result<std::unique_ptr<GuestService>> create();
+  /// `transport`: of migrations that leave the choice to this process.
+  static Result<std::unique_ptr<GuestService>> create(TransportChoice transport);
   ~GuestService();
   GuestService(const GuestService&) = delete;
   GuestService& operator=(const GuestService&) = delete;
@@ -60,7 +61,8 @@ class GuestService {
   /// What is done with the guest by somebody; one at a time.
   enum class Busy : std::uint8_t { kNo = 0, kSweep, kMigration };
 
-  explicit GuestService(EventFd end_event) : end_event_(std::move(end_event)) {}
+  GuestService(EventFd end_event, TransportChoice transport)
+      : end_event_(std::move(end_event)), transport_(transport) {}
 
   Json status();
   Json incoming_status(const engine::TargetSession& session);
@@ -84,6 +86,7 @@ class GuestService {
   void signal_end(End end);
 
   EventFd end_event_;
+  const TransportChoice transport_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   // All below: guarded by mutex_. While busy, the busy thread uses the guest without it.

@@ -33,6 +33,15 @@ void send_cancel(const std::string& control) {
   }
 }
 
+/// What the guest's process could not even begin: for want of something in its environment, or
+/// because it would not.
+ErrorCode code_of_refusal(const Json& answer) {
+  const auto code = text_of(answer, "code");
+  const bool environment = code == error_code_name(ErrorCode::kUnsupported) ||
+                           code == error_code_name(ErrorCode::kPermission);
+  return environment ? ErrorCode::kUnsupported : ErrorCode::kRefused;
+}
+
 /// Follows one migration to its report; a signal cancels it, and its outcome is still awaited.
 Result<Json> follow(const CommandLine& line, const Signals& signals, bool& interrupted) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
@@ -61,7 +70,7 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, bool& inter
     if (type == "report") {
       return object_of(*message, "report");
     }
-    return fail(ErrorCode::kRefused, "", text_of(*message, "message", "no answer"));
+    return fail(code_of_refusal(*message), "", text_of(*message, "message", "no answer"));
   }
 }
 

@@ -18,6 +18,9 @@ Json encode_request(const MigrationRequest& request) {
   options["checksum"] = source.checksum;
   options["timeout_ns"] = source.timeout_ns;
   options["congestion"] = request.settings.congestion;
+  if (request.settings.transport) {
+    options["transport"] = transport_choice_name(*request.settings.transport);
+  }
   options["floors"] = request.settings.floors;
   if (request.settings.inject.fault != engine::InjectedFault::kNone) {
     options["inject"] = static_cast<int>(request.settings.inject.fault);
@@ -51,6 +54,9 @@ Result<MigrationRequest> decode_request(const Json& json) {
   source.checksum = flag_of(options, "checksum", true);
   source.timeout_ns = number_of(options, "timeout_ns", source.timeout_ns);
   request.settings.congestion = text_of(options, "congestion", "auto");
+  if (const auto transport = text_of(options, "transport"); !transport.empty()) {
+    GODWIT_TRY_ASSIGN(request.settings.transport, parse_transport(transport));
+  }
   request.settings.floors = flag_of(options, "floors");
   const auto fault = number_of<int>(options, "inject", 0);
   if (fault < 0 || fault > static_cast<int>(engine::InjectedFault::kCutAfterCommit)) {

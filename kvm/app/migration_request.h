@@ -7,7 +7,7 @@ namespace godwit::app {
 
 /// What `migrate` and `demo` ask of the process that runs the guest.
 struct MigrationRequest {
-  std::string to;  ///< HOST:PORT
+  std::string to;  ///< tcp:HOST:PORT or unix:PATH
   MigrationSettings settings;
 };
 

@@ -7,11 +7,11 @@
 #include <fmt/format.h>
 
 #include "godwit/base/thread.h"
-#include "godwit/net/socket.h"
-#include "godwit/net/uring_transport.h"
+#include "godwit/net/transport.h"
 
 #include "commands.h"
 #include "control_socket.h"
+#include "environment.h"
 #include "exit_code.h"
 #include "guest_service.h"
 #include "target_host.h"
@@ -19,8 +19,9 @@
 namespace godwit::app {
 namespace {
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+bool stays_here(const net::Address& address) {
+  const auto& host = address.host;
+  return address.is_unix() || host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
 }
 
 engine::TargetOptions target_options(const CommandLine& line) {
@@ -60,19 +61,20 @@ class Receiver {
 };
 
 Status Receiver::listen() {
-  GODWIT_TRY_ASSIGN(const auto address, net::parse_address(line_.listen));
-  if (!is_loopback(address.host)) {
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(line_.listen));
+  std::string note;
+  GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, note));
+  if (!note.empty()) {
+    fmt::print(stderr, "{}\n", note);
+  }
+  if (!stays_here(address)) {
     complain(fmt::format("warning: listening on {}: guest memory will travel in plain text",
                          address.host));
   }
-  GODWIT_TRY_ASSIGN(
-      transport_,
-      net::make_uring_transport(
-          {.host = address.host, .port = address.port, .congestion = line_.migration.congestion}));
-  GODWIT_TRY_ASSIGN(
-      listener_,
-      net::listen_tcp(
-          {.host = address.host, .port = address.port, .congestion = line_.migration.congestion}));
+  const auto& congestion = line_.migration.congestion;
+  GODWIT_TRY_ASSIGN(transport_,
+                    net::make_transport(loop, {.peer = address, .congestion = congestion}));
+  GODWIT_TRY_ASSIGN(listener_, net::make_listener(loop, {.at = address, .congestion = congestion}));
   return {};
 }
 
@@ -109,7 +111,7 @@ int Receiver::session_ended() {
 }
 
 Result<int> Receiver::run() {
-  GODWIT_TRY_ASSIGN(service_, GuestService::create());
+  GODWIT_TRY_ASSIGN(service_, GuestService::create(line_.transport));
   GODWIT_TRY(listen());
   session_ = std::make_unique<engine::TargetSession>(
       host_, *listener_, *transport_, target_options(line_));
@@ -120,7 +122,7 @@ Result<int> Receiver::run() {
         service_->handle(request, client);
       }));
   GODWIT_TRY_ASSIGN(const auto ended, EventFd::create());
-  fmt::print("tcp:{}\n", listener_->address());
+  fmt::print("{}\n", listener_->address());
   std::fflush(stdout);
   session_->start();
   auto waiter = start_thread("incoming", ThreadRole::kUrgent, [this, &ended] {

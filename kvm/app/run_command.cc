@@ -22,7 +22,12 @@ Status run(const CommandLine& line, const Signals& signals) {
   if (!note.empty()) {
     fmt::print(stderr, "{}\n", note);
   }
-  GODWIT_TRY_ASSIGN(const auto service, GuestService::create());
+  std::string transport_note;
+  GODWIT_TRY(resolve_transport(line.transport, transport_note));
+  if (!transport_note.empty()) {
+    fmt::print(stderr, "{}\n", transport_note);
+  }
+  GODWIT_TRY_ASSIGN(const auto service, GuestService::create(line.transport));
   GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {}));
   GODWIT_TRY_ASSIGN(auto server,
                     ControlServer::start(

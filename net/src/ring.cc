@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cerrno>
+#include <fstream>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "godwit/base/check.h"
 
@@ -15,12 +18,17 @@ namespace {
 
 constexpr unsigned kEntries = 256;
 
-// Thread ids are used again after a thread has ended; these numbers never are.
-std::uint64_t this_thread_number() {
-  static std::atomic<std::uint64_t> last{0};
-  // relaxed: only uniqueness counts, nothing is published with it.
-  thread_local const std::uint64_t number = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return number;
+/// Why io_uring_setup() said EPERM: the system's switch, or a filter around this process.
+std::string who_forbids() {
+  std::ifstream file("/proc/sys/kernel/io_uring_disabled");
+  int disabled = 0;
+  if (file >> disabled && disabled != 0) {
+    return fmt::format(
+        "kernel.io_uring_disabled={} forbids it to this process; set it to 0 (sysctl) to allow it",
+        disabled);
+  }
+  return "a seccomp filter or a security module forbids it to this process; allow io_uring_setup, "
+         "io_uring_enter and io_uring_register, in a container by its seccomp profile";
 }
 
 tl::unexpected<Error> setup_error(int sys_errno) {
@@ -32,11 +40,7 @@ tl::unexpected<Error> setup_error(int sys_errno) {
         "io_uring_enter and io_uring_register");
   }
   if (sys_errno == EPERM || sys_errno == EACCES) {
-    return fail_errno(
-        sys_errno,
-        "io_uring_setup",
-        "io_uring is disabled for this process; set kernel.io_uring_disabled=0 (sysctl) or "
-        "allow it in the container's seccomp profile");
+    return fail_errno(sys_errno, "io_uring_setup", who_forbids());
   }
   return fail_errno(sys_errno, "io_uring_setup");
 }
@@ -107,7 +111,7 @@ void Ring::release(RingOp& op) {
       std::erase(ready_, &op);
       break;
     case RingOp::State::kInFlight:
-      if (!on_owner_thread() || !cancel_and_wait(op)) {
+      if (!owner_.is_caller() || !cancel_and_wait(op)) {
         op.orphan_ = true;
         cancels_.push_back(&op);
         return;
@@ -128,28 +132,45 @@ void Ring::report(Error error) {
   }
 }
 
-bool Ring::on_owner_thread() const {
-  return owner_ == this_thread_number();
+Status Ring::check_operations() {
+  struct Operation {
+    int code;
+    const char* name;
+  };
+  static constexpr std::array<Operation, 4> kNeeded{
+      {{IORING_OP_RECV, "IORING_OP_RECV"},
+       {IORING_OP_SENDMSG, "IORING_OP_SENDMSG"},
+       {IORING_OP_POLL_ADD, "IORING_OP_POLL_ADD"},
+       {IORING_OP_ASYNC_CANCEL, "IORING_OP_ASYNC_CANCEL"}}};
+  const std::unique_ptr<io_uring_probe, decltype(&io_uring_free_probe)> probe(
+      io_uring_get_probe_ring(&ring_), &io_uring_free_probe);
+  if (probe == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                "IORING_REGISTER_PROBE",
+                "io_uring does not tell its operations; a seccomp filter may forbid "
+                "io_uring_register, or the kernel is older than 5.6");
+  }
+  for (const auto& operation : kNeeded) {
+    if (io_uring_opcode_supported(probe.get(), operation.code) == 0) {
+      return fail(ErrorCode::kUnsupported,
+                  "io_uring",
+                  fmt::format("this kernel's io_uring has no {}", operation.name));
+    }
+  }
+  return {};
 }
 
 Status Ring::bind_owner() {
-  if (owner_ == 0) {
-    if (disabled_) {
-      // By system call: the shared library of liburing 2.3 declares io_uring_enable_rings() but
-      // does not export it.
-      if (::syscall(
-              __NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) !=
-          0) {
-        return fail_errno(errno, "IORING_REGISTER_ENABLE_RINGS");
-      }
-      disabled_ = false;
+  if (!owner_.bound() && disabled_) {
+    // By system call: the shared library of liburing 2.3 declares io_uring_enable_rings() but
+    // does not export it.
+    if (::syscall(
+            __NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) != 0) {
+      return fail_errno(errno, "IORING_REGISTER_ENABLE_RINGS");
     }
-    owner_ = this_thread_number();
+    disabled_ = false;
   }
-  if (!on_owner_thread()) {
-    return fail(ErrorCode::kState, "run_once", "the loop belongs to the thread that ran it first");
-  }
-  return {};
+  return owner_.bind();
 }
 
 io_uring_sqe* Ring::next_entry() {
@@ -275,7 +296,7 @@ void Ring::close() {
   if (closed_) {
     return;
   }
-  if (open_ && on_owner_thread()) {
+  if (open_ && owner_.is_caller()) {
     for (auto& [op, keep] : ops_) {
       if (op->state_ == RingOp::State::kInFlight) {
         cancel_and_wait(*op);

@@ -12,6 +12,8 @@
 #include "godwit/base/result.h"
 #include "godwit/net/ring_loop.h"
 
+#include "owner_thread.h"
+
 namespace godwit::net {
 
 class Ring;
@@ -57,6 +59,9 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
+  /// Errors: kUnsupported naming what this kernel's io_uring lacks.
+  Status check_operations();
+
   /// Makes `op` known; `keep` lives until it is released and no completion can arrive any more.
   void add(RingOp& op, std::shared_ptr<void> keep);
   /// Requires: added, not under way.
@@ -75,7 +80,6 @@ class Ring {
  private:
   Ring() = default;
   Status bind_owner();
-  [[nodiscard]] bool on_owner_thread() const;
   io_uring_sqe* next_entry();
   void queue_cancel(RingOp& op);
   Status fill();
@@ -89,7 +93,7 @@ class Ring {
   bool disabled_ = false;  ///< created with R_DISABLED, not yet enabled
   bool closed_ = false;
   bool running_ = false;
-  std::uint64_t owner_ = 0;  ///< number of the owner's thread; 0 = nobody yet
+  OwnerThread owner_;
   std::unordered_map<RingOp*, std::shared_ptr<void>> ops_;
   std::vector<RingOp*> ready_;
   std::vector<RingOp*> cancels_;

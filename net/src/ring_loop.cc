@@ -84,7 +84,16 @@ void RingLoop::wake() {
 }
 
 Status probe_uring() {
-  GODWIT_TRY_ASSIGN(const auto ring, Ring::create(RingMode::kAuto));
+  GODWIT_TRY_ASSIGN(const auto loop, RingLoop::create());
+  GODWIT_TRY(loop->ring()->check_operations());
+  // A filter may let rings be made and not used.
+  if (auto ran = loop->run_once(Deadline{0}); !ran) {
+    auto error = ran.error();
+    error.detail =
+        "rings can be made here but not used; allow io_uring_enter and io_uring_register in the "
+        "seccomp filter";
+    return fail(std::move(error));
+  }
   return {};
 }
 

@@ -8,9 +8,9 @@ namespace godwit::net {
 namespace {
 
 TEST(ParseAddress, ReadsNamesAndNumbers) {
-  EXPECT_EQ(*parse_address("127.0.0.1:80"), (Address{"127.0.0.1", 80}));
-  EXPECT_EQ(*parse_address("host.example:65535"), (Address{"host.example", 65535}));
-  EXPECT_EQ(*parse_address("[::1]:0"), (Address{"::1", 0}));
+  EXPECT_EQ(*parse_address("127.0.0.1:80"), (Address{.host = "127.0.0.1", .port = 80}));
+  EXPECT_EQ(*parse_address("host.example:65535"), (Address{.host = "host.example", .port = 65535}));
+  EXPECT_EQ(*parse_address("[::1]:0"), (Address{.host = "::1"}));
 }
 
 TEST(ParseAddress, RefusesWhatIsNoAddress) {
@@ -34,8 +34,38 @@ TEST(ParseAddress, RefusesWhatIsNoAddress) {
 }
 
 TEST(FormatAddress, PutsBracketsAroundIpv6) {
-  EXPECT_EQ(format_address({"127.0.0.1", 80}), "127.0.0.1:80");
-  EXPECT_EQ(format_address({"::1", 80}), "[::1]:80");
+  EXPECT_EQ(format_address({.host = "127.0.0.1", .port = 80}), "127.0.0.1:80");
+  EXPECT_EQ(format_address({.host = "::1", .port = 80}), "[::1]:80");
+}
+
+TEST(Endpoint, IsReadAsItIsWritten) {
+  for (const auto* text : {"tcp:127.0.0.1:80",
+                           "tcp:[::1]:0",
+                           "tcp:host.example:1",
+                           "unix:/a/b",
+                           "unix:relative",
+                           "unix:with:colons"}) {
+    const auto address = parse_endpoint(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(format_endpoint(*address), text);
+    EXPECT_EQ(address->is_unix(), text[0] == 'u');
+  }
+}
+
+TEST(Endpoint, RefusesWhatIsNone) {
+  // The longest path leaves room for the end of the string. Source: unix(7)
+  EXPECT_TRUE(parse_endpoint("unix:" + std::string(107, 'x')));
+  for (const auto& text : {std::string("127.0.0.1:80"),
+                           std::string("udp:127.0.0.1:80"),
+                           std::string("tcp:"),
+                           std::string("tcp:host"),
+                           std::string("unix:"),
+                           std::string("UNIX:/a"),
+                           "unix:" + std::string(108, 'x')}) {
+    const auto parsed = parse_endpoint(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().code, ErrorCode::kInvalidArgument);
+  }
 }
 
 TEST(BulkWindow, CoversTheBandwidthDelayProductWithinItsLimits) {

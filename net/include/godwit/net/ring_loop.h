@@ -54,8 +54,8 @@ class RingLoop final : public EventLoop {
 };
 
 /// Whether this process can use io_uring as the loop needs it.
-/// Errors: kUnsupported (no io_uring in the kernel, or hidden by a filter), kPermission
-/// (kernel.io_uring_disabled).
+/// Errors: kUnsupported (no io_uring in the kernel, hidden by a filter, or an operation is
+/// missing), kPermission (kernel.io_uring_disabled, a filter).
 Status probe_uring();
 
 }  // namespace godwit::net

@@ -8,10 +8,13 @@
 
 namespace godwit::net {
 
-/// A host name or numeric address, and a port.
+/// Where somebody listens: a host name or numeric address with a port, or the path of a Unix
+/// socket.
 struct Address {
-  std::string host;
+  std::string host{};
   std::uint16_t port = 0;
+  std::string path{};  ///< not empty: a Unix stream socket, and host and port mean nothing
+  [[nodiscard]] bool is_unix() const { return !path.empty(); }
   friend bool operator==(const Address&, const Address&) = default;
 };
 
@@ -21,6 +24,13 @@ Result<Address> parse_address(std::string_view text);
 
 /// HOST:PORT, with brackets around an IPv6 host.
 std::string format_address(const Address& address);
+
+/// Reads tcp:HOST:PORT, tcp:[IPV6]:PORT or unix:PATH.
+/// Errors: kInvalidArgument, also for a path that is longer than a socket's may be.
+Result<Address> parse_endpoint(std::string_view text);
+
+/// What parse_endpoint() reads.
+std::string format_endpoint(const Address& address);
 
 /// Bytes that one bulk stream may have under way: enough for one bandwidth-delay product, never
 /// less than keeps a short link busy, never so much that urgent pages wait behind a long queue.

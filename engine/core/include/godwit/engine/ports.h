@@ -261,8 +261,9 @@ class Transport {
   /// congestion control as the kind asks: bulk bounds its bytes in flight, urgent and control send
   /// at once.
   virtual Result<std::unique_ptr<Channel>> connect(ChannelKind kind, Deadline deadline) = 0;
-  [[nodiscard]] virtual std::string name() const = 0;        ///< "uring"
-  [[nodiscard]] virtual std::string congestion() const = 0;  ///< in use, after the first connect
+  [[nodiscard]] virtual std::string name() const = 0;  ///< "uring" or "poll"
+  /// In use, after the first connect; "none" where the transport has no such thing.
+  [[nodiscard]] virtual std::string congestion() const = 0;
 };
 
 /// Takes incoming connections. The kind is known only after the first frame; tune() applies its
@@ -270,7 +271,7 @@ class Transport {
 class Listener {
  public:
   virtual ~Listener() = default;
-  /// The bound address as HOST:PORT.
+  /// The bound address as tcp:HOST:PORT or unix:PATH.
   [[nodiscard]] virtual std::string address() const = 0;
   [[nodiscard]] virtual int fd() const = 0;  ///< readable when a connection waits
   /// Accepts one connection if one waits; null if none does. Never blocks.

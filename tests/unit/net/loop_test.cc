@@ -1,38 +1,46 @@
-#include "godwit/net/ring_loop.h"
-
 #include <atomic>
 #include <thread>
 
 #include <gtest/gtest.h>
+
+#include "godwit/net/poll_loop.h"
+#include "godwit/net/ring_loop.h"
 
 #include "net_fixture.h"
 
 namespace godwit::net {
 namespace {
 
-class RingLoopTest : public testing::TestWithParam<RingMode> {
+enum class Tested { kRing, kPlainRing, kPoll };
+
+class LoopTest : public testing::TestWithParam<Tested> {
  protected:
   void SetUp() override {
-    auto made = RingLoop::create(GetParam());
+    if (GetParam() == Tested::kPoll) {
+      take(PollLoop::create());
+    } else {
+      GODWIT_NEED_URING();
+      take(RingLoop::create(GetParam() == Tested::kRing ? RingMode::kAuto : RingMode::kPlain));
+    }
+  }
+  template <typename Loop>
+  void take(Result<std::unique_ptr<Loop>> made) {
     ASSERT_TRUE(made) << made.error().message();
     loop_ = std::move(*made);
   }
-  std::unique_ptr<RingLoop> loop_;
+  std::unique_ptr<EventLoop> loop_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Modes,
-                         RingLoopTest,
-                         testing::Values(RingMode::kAuto, RingMode::kPlain),
+INSTANTIATE_TEST_SUITE_P(Loops,
+                         LoopTest,
+                         testing::Values(Tested::kRing, Tested::kPlainRing, Tested::kPoll),
                          [](const auto& tested) {
-                           return tested.param == RingMode::kAuto ? "auto" : "plain";
+                           return tested.param == Tested::kRing        ? "ring"
+                                  : tested.param == Tested::kPlainRing ? "plain_ring"
+                                                                       : "poll";
                          });
 
-TEST(ProbeUring, SucceedsHere) {
-  const auto status = probe_uring();
-  EXPECT_TRUE(status) << status.error().message();
-}
-
-TEST_P(RingLoopTest, ReturnsAtTheDeadlineWhenNothingHappens) {
+TEST_P(LoopTest, ReturnsAtTheDeadlineWhenNothingHappens) {
   const auto deadline = Deadline::after_ns(20'000'000);
   while (!deadline.passed()) {
     ASSERT_TRUE(loop_->run_once(deadline));
@@ -40,7 +48,7 @@ TEST_P(RingLoopTest, ReturnsAtTheDeadlineWhenNothingHappens) {
   ASSERT_TRUE(loop_->run_once(Deadline{0}));  // polls
 }
 
-TEST_P(RingLoopTest, FiresAgainWhileADescriptorStaysReadable) {
+TEST_P(LoopTest, FiresAgainWhileADescriptorStaysReadable) {
   auto event = *EventFd::create();
   int fired = 0;
   ASSERT_TRUE(loop_->watch(event.fd(), [&] { fired += 1; }));
@@ -53,7 +61,7 @@ TEST_P(RingLoopTest, FiresAgainWhileADescriptorStaysReadable) {
   EXPECT_EQ(fired, then);
 }
 
-TEST_P(RingLoopTest, UnwatchesAndWatchesInsideCallbacks) {
+TEST_P(LoopTest, UnwatchesAndWatchesInsideCallbacks) {
   auto first = *EventFd::create();
   auto second = *EventFd::create();
   int first_fired = 0;
@@ -74,7 +82,7 @@ TEST_P(RingLoopTest, UnwatchesAndWatchesInsideCallbacks) {
   EXPECT_EQ(first_fired, 1);
 }
 
-TEST_P(RingLoopTest, UnwatchDropsAnEventThatHasArrivedAlready) {
+TEST_P(LoopTest, UnwatchDropsAnEventThatHasArrivedAlready) {
   auto first = *EventFd::create();
   auto second = *EventFd::create();
   int fired = 0;
@@ -92,7 +100,7 @@ TEST_P(RingLoopTest, UnwatchDropsAnEventThatHasArrivedAlready) {
   EXPECT_EQ(fired, 1);
 }
 
-TEST_P(RingLoopTest, RefusesASecondWatchAndReportsABadDescriptor) {
+TEST_P(LoopTest, RefusesASecondWatchAndReportsABadDescriptor) {
   auto event = *EventFd::create();
   ASSERT_TRUE(loop_->watch(event.fd(), [] {}));
   EXPECT_EQ(loop_->watch(event.fd(), [] {}).error().code, ErrorCode::kState);
@@ -103,7 +111,7 @@ TEST_P(RingLoopTest, RefusesASecondWatchAndReportsABadDescriptor) {
   EXPECT_TRUE(loop_->run_once(Deadline{0}));
 }
 
-TEST_P(RingLoopTest, HoldsMoreWatchesThanTheSubmissionQueue) {
+TEST_P(LoopTest, HoldsMoreWatchesThanTheSubmissionQueue) {
   std::vector<EventFd> events;
   std::size_t fired = 0;
   for (int index = 0; index < 600; ++index) {
@@ -118,7 +126,7 @@ TEST_P(RingLoopTest, HoldsMoreWatchesThanTheSubmissionQueue) {
   EXPECT_TRUE(run_until(*loop_, [&] { return fired == events.size(); }));
 }
 
-TEST_P(RingLoopTest, WakesFromAnotherThread) {
+TEST_P(LoopTest, WakesFromAnotherThread) {
   std::atomic<bool> woken{false};
   std::jthread other([&] {
     // seq_cst on both sides: only orders the flag before the wake-up that makes it looked at.
@@ -128,14 +136,14 @@ TEST_P(RingLoopTest, WakesFromAnotherThread) {
   EXPECT_TRUE(run_until(*loop_, [&] { return woken.load(); }));
 }
 
-TEST_P(RingLoopTest, WakeBeforeTheFirstRunIsKept) {
+TEST_P(LoopTest, WakeBeforeTheFirstRunIsKept) {
   loop_->wake();
   const auto started = monotonic_ns();
   ASSERT_TRUE(loop_->run_once(Deadline::after_ns(20 * kSecondNs)));
   EXPECT_LT(monotonic_ns() - started, 10 * kSecondNs);
 }
 
-TEST_P(RingLoopTest, RefusesASecondThreadAndNestedRuns) {
+TEST_P(LoopTest, RefusesASecondThreadAndNestedRuns) {
   auto event = *EventFd::create();
   bool refused = false;
   ASSERT_TRUE(loop_->watch(event.fd(), [&] {
@@ -149,7 +157,7 @@ TEST_P(RingLoopTest, RefusesASecondThreadAndNestedRuns) {
   }).join();
 }
 
-TEST_P(RingLoopTest, IsDestroyedByAnotherThreadAfterItsOwnerEnded) {
+TEST_P(LoopTest, IsDestroyedByAnotherThreadAfterItsOwnerEnded) {
   auto event = *EventFd::create();
   ASSERT_TRUE(loop_->watch(event.fd(), [] {}));
   std::jthread([&] { EXPECT_TRUE(loop_->run_once(Deadline{0})); }).join();

@@ -1,0 +1,189 @@
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "godwit/net/transport.h"
+
+#include "net_fixture.h"
+
+namespace godwit::net {
+namespace {
+
+using engine::ChannelKind;
+
+class ListenerTest : public LinkTest {};
+
+INSTANTIATE_TEST_SUITE_P(Links, ListenerTest, kAllLinks, link_name);
+
+TEST_P(ListenerTest, SaysThatTheAddressIsInUse) {
+  const auto first = listen_at(GetParam());
+  const auto second = make_listener(GetParam().loop, {.at = *parse_endpoint(first->address())});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kIo);
+  EXPECT_EQ(second.error().sys_errno, EADDRINUSE);
+  EXPECT_NE(second.error().detail.find(first->address()), std::string::npos);
+  // The first is not disturbed.
+  const auto transport = transport_to(first->address(), GetParam().loop);
+  EXPECT_TRUE(connect_one(*transport, ChannelKind::kControl));
+}
+
+TEST_P(ListenerTest, AcceptsNothingWhenNobodyWaits) {
+  auto listener = listen_at(GetParam());
+  const auto accepted = listener->accept();
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(*accepted, nullptr);
+}
+
+TEST_P(ListenerTest, IsWatchedByALoop) {
+  auto listener = listen_at(GetParam());
+  const auto transport = transport_to(listener->address(), GetParam().loop);
+  auto loop = std::move(*transport->make_loop());
+  std::unique_ptr<engine::Channel> accepted;
+  ASSERT_TRUE(loop->watch(listener->fd(), [&] { accepted = accept_one(*listener); }));
+  const auto connected = connect_one(*transport, ChannelKind::kControl);
+  EXPECT_TRUE(run_until(*loop, [&] { return accepted != nullptr; }));
+  loop->unwatch(listener->fd());
+}
+
+TEST_P(ListenerTest, HoldsAllConnectionsOfAMigrationBeforeTheFirstIsAccepted) {
+  constexpr std::size_t kConnections = 66;
+  auto listener = listen_at(GetParam());
+  const auto transport = transport_to(listener->address(), GetParam().loop);
+  std::vector<std::unique_ptr<engine::Channel>> sources;
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    sources.push_back(connect_one(*transport, ChannelKind::kBulk));
+    ASSERT_TRUE(sources.back()) << "connection " << i;
+  }
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    ASSERT_TRUE(accept_one(*listener)) << "connection " << i;
+  }
+}
+
+TEST(TcpListener, ServesIpv6) {
+  auto listener = make_listener(LoopKind::kPoll, {.at = {.host = "::1"}});
+  if (!listener) {
+    GTEST_SKIP() << "no IPv6 here: " << listener.error().message();
+  }
+  const auto address = *parse_endpoint((*listener)->address());
+  EXPECT_EQ(address.host, "::1");
+  const auto transport = transport_to((*listener)->address(), LoopKind::kPoll);
+  EXPECT_TRUE(connect_one(*transport, ChannelKind::kControl));
+}
+
+class UnixListenerTest : public testing::Test {
+ protected:
+  Result<std::unique_ptr<engine::Listener>> listen() {
+    return make_listener(LoopKind::kPoll, {.at = {.path = path_}});
+  }
+  bool exists() const {
+    struct stat info {};
+    return ::lstat(path_.c_str(), &info) == 0;
+  }
+  void TearDown() override { ::unlink(path_.c_str()); }
+
+  /// What a process that was killed leaves behind.
+  void leave_dead_socket() const {
+    const Fd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    std::memcpy(at.sun_path, path_.data(), path_.size());
+    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+    ASSERT_EQ(::listen(dead.get(), 1), 0);
+  }
+
+  const std::string path_ = unused_path();
+};
+
+TEST_F(UnixListenerTest, TellsItsPathAndIsOpenToItsUserAlone) {
+  const auto mask = ::umask(0);
+  const auto listener = listen();
+  ::umask(mask);
+  ASSERT_TRUE(listener) << listener.error().message();
+  EXPECT_EQ((*listener)->address(), "unix:" + path_);
+  struct stat info {};
+  ASSERT_EQ(::lstat(path_.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISSOCK(info.st_mode));
+  EXPECT_EQ(info.st_mode & 07777U, 0600U);
+}
+
+TEST_F(UnixListenerTest, RemovesItsFileAtTheEnd) {
+  auto listener = listen();
+  ASSERT_TRUE(listener && exists());
+  listener->reset();
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(UnixListenerTest, LeavesAFileThatIsNoLongerItsOwn) {
+  auto first = listen();
+  ASSERT_TRUE(first);
+  ::unlink(path_.c_str());
+  const auto second = listen();
+  ASSERT_TRUE(second) << second.error().message();
+  first->reset();
+  EXPECT_TRUE(exists());
+  EXPECT_TRUE(connect_one(*transport_to("unix:" + path_, LoopKind::kPoll), ChannelKind::kControl));
+}
+
+TEST_F(UnixListenerTest, ReplacesWhatADeadProcessLeft) {
+  leave_dead_socket();
+  ASSERT_TRUE(exists());
+  const auto listener = listen();
+  ASSERT_TRUE(listener) << listener.error().message();
+  EXPECT_TRUE(connect_one(*transport_to("unix:" + path_, LoopKind::kPoll), ChannelKind::kControl));
+}
+
+TEST_F(UnixListenerTest, LetsOneOfManyHaveADeadPath) {
+  leave_dead_socket();
+  constexpr std::size_t kStarters = 8;
+  std::vector<std::unique_ptr<engine::Listener>> made(kStarters);
+  std::vector<int> errors(kStarters);
+  std::atomic<std::size_t> waiting{kStarters};
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < kStarters; ++i) {
+      threads.emplace_back([&, i] {
+        // seq_cst: a start line, so that all try at once.
+        for (waiting.fetch_sub(1); waiting.load() > 0;) {
+        }
+        if (auto listener = listen()) {
+          made[i] = std::move(*listener);
+        } else {
+          errors[i] = listener.error().sys_errno;
+        }
+      });
+    }
+  }
+  int winners = 0;
+  for (std::size_t i = 0; i < kStarters; ++i) {
+    winners += made[i] ? 1 : 0;
+    EXPECT_TRUE(made[i] || errors[i] == EADDRINUSE) << errors[i];
+  }
+  EXPECT_EQ(winners, 1);
+}
+
+TEST_F(UnixListenerTest, DoesNotTouchAFileThatIsNoSocket) {
+  std::ofstream(path_) << "precious";
+  const auto listener = listen();
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error().sys_errno, EEXIST);
+  std::string text;
+  std::ifstream(path_) >> text;
+  EXPECT_EQ(text, "precious");
+}
+
+TEST_F(UnixListenerTest, SaysThatADirectoryIsMissing) {
+  const auto listener =
+      make_listener(LoopKind::kPoll, {.at = {.path = "/nonexistent/directory/socket"}});
+  ASSERT_FALSE(listener);
+  EXPECT_NE(listener.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(listener.error().detail.find("/nonexistent/directory/socket"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace godwit::net
