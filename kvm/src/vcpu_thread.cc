@@ -31,6 +31,13 @@
 // only when KVM_RUN is entered the next time. State read before that would be of the middle of an
 // instruction. So before parking the thread enters once more with immediate_exit set, which
 // completes the exit and runs no guest instruction.
+//
+// Leaving the guest without a pause (request_leave): `turn_` is odd while the thread is inside
+// KVM_RUN. Whoever finds it even has nothing to wait for. Whoever finds it odd signals and waits
+// until it changes: the signal comes after the odd value was stored, so it falls inside KVM_RUN or
+// just before it (immediate_exit is set, KVM_RUN comes straight back), or the vCPU has left by
+// then. A thread that meanwhile clears immediate_exit for the next entry has changed `turn_`
+// before.
 
 namespace godwit::kvm {
 namespace {
@@ -72,9 +79,11 @@ void set_immediate_exit(kvm_run& run, std::uint8_t value) {
 
 Result<std::unique_ptr<VcpuThread>> VcpuThread::start(Vcpu& vcpu,
                                                       OnExit on_exit,
-                                                      OnFailure on_failure) {
+                                                      OnFailure on_failure,
+                                                      OnRingFull on_ring_full) {
   GODWIT_TRY(install_kick_handler());
-  std::unique_ptr<VcpuThread> self(new VcpuThread(vcpu, std::move(on_exit), std::move(on_failure)));
+  std::unique_ptr<VcpuThread> self(
+      new VcpuThread(vcpu, std::move(on_exit), std::move(on_failure), std::move(on_ring_full)));
   self->thread_ = start_thread(fmt::format("vcpu-{}", vcpu.index()),
                                ThreadRole::kGuest,
                                [raw = self.get()] { raw->body(); });
@@ -136,6 +145,23 @@ Status VcpuThread::wait_paused() {
   return failure_;
 }
 
+std::uint32_t VcpuThread::request_leave() {
+  // acquire: pairs with the release in enter_guest(), should the vCPU be outside already. seq_cst
+  // is not needed: a vCPU that enters after this load has been outside at it.
+  const auto turn = turn_.load(std::memory_order_acquire);
+  if (turn % 2 != 0) {
+    ::pthread_kill(thread_.native_handle(), kick_signal());
+  }
+  return turn;
+}
+
+void VcpuThread::wait_left(std::uint32_t ticket) const {
+  if (ticket % 2 != 0) {
+    // acquire: pairs with the release in enter_guest().
+    turn_.wait(ticket, std::memory_order_acquire);
+  }
+}
+
 void VcpuThread::wake() {
   {
     const std::lock_guard lock(mutex_);
@@ -187,6 +213,16 @@ void VcpuThread::body() {
   current_run = nullptr;
 }
 
+Result<RunOutcome> VcpuThread::enter_guest() {
+  // acq_rel, both: pairs with the loads in request_leave() and wait_left(). An even value tells
+  // that all the vCPU did inside has happened.
+  turn_.fetch_add(1, std::memory_order_acq_rel);
+  auto outcome = vcpu_.run();
+  turn_.fetch_add(1, std::memory_order_acq_rel);
+  turn_.notify_all();
+  return outcome;
+}
+
 Status VcpuThread::run_until_unwanted() {
   kvm_run& run = vcpu_.run_page();
   bool exit_pending = false;
@@ -201,11 +237,16 @@ Status VcpuThread::run_until_unwanted() {
     if (entered_ns_.load(std::memory_order_relaxed) == 0) {
       entered_ns_.store(monotonic_ns(), std::memory_order_release);
     }
-    GODWIT_TRY_ASSIGN(const auto outcome, vcpu_.run());
+    GODWIT_TRY_ASSIGN(const auto outcome, enter_guest());
     const auto now = monotonic_ns();
     left_ns_.store(now, std::memory_order_release);
     exit_pending = outcome == RunOutcome::kExit;
-    if (exit_pending) {
+    if (exit_pending && on_ring_full_ && run.exit_reason == KVM_EXIT_DIRTY_RING_FULL) {
+      // KVM comes back before it enters the guest, again and again until the ring is reset. The
+      // exit before has been completed on the way in, and this one needs no completion.
+      exit_pending = false;
+      GODWIT_TRY(on_ring_full_());
+    } else if (exit_pending) {
       GODWIT_TRY_ASSIGN(next, on_exit_(*this, vcpu_, now));
     }
   }

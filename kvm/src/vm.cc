@@ -84,4 +84,20 @@ Status Vm::set_dirty_logging(std::uint32_t slot, bool on) {
   return {};
 }
 
+Status Vm::enable_dirty_rings(int capability, std::uint32_t entries) {
+  kvm_enable_cap cap{};
+  cap.cap = static_cast<std::uint32_t>(capability);
+  cap.args[0] = entries * sizeof(kvm_dirty_gfn);
+  if (::ioctl(fd_.get(), KVM_ENABLE_CAP, &cap) != 0) {
+    return fail(make_error(
+        ErrorCode::kInvalidArgument,
+        "KVM_CAP_DIRTY_LOG_RING",
+        fmt::format("the kernel refuses rings of {} entries: it takes powers of two within its "
+                    "limits, once, before the first vCPU",
+                    entries)));
+  }
+  ring_entries_ = entries;
+  return {};
+}
+
 }  // namespace godwit::kvm

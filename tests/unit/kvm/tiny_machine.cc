@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "godwit/base/units.h"
+#include "godwit/kvm/dirty_ring.h"
 
 extern "C" const std::byte tiny_program_begin[];
 extern "C" const std::byte tiny_program_end[];
@@ -41,7 +42,8 @@ constexpr std::uint64_t kTablesGpa = 0x2000;
 
 Result<std::unique_ptr<TinyMachine>> TinyMachine::create(std::uint64_t data_pages,
                                                          std::uint64_t extra_pages,
-                                                         unsigned quiet_bits) {
+                                                         unsigned quiet_bits,
+                                                         Options options) {
   const auto pages = kFirstDataPage + data_pages + extra_pages;
   GODWIT_TRY_ASSIGN(auto system, System::open());
   GODWIT_TRY_ASSIGN(auto memory, Mapping::anonymous(pages << kPageShift));
@@ -51,13 +53,20 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(std::uint64_t data_page
   machine->data_pages = data_pages;
   machine->page_count = pages;
   GODWIT_TRY(machine->vm.add_memslot({0, pages, machine->memory.data()}));
-  GODWIT_TRY_ASSIGN(auto vcpu, Vcpu::create(machine->system, machine->vm, 0));
-  machine->vcpu = std::make_unique<Vcpu>(std::move(vcpu));
-  GODWIT_TRY(machine->enter(quiet_bits));
+  machine->write_program();
+  if (options.ring_entries != 0) {
+    GODWIT_TRY(DirtyRing::enable(machine->system, machine->vm, options.ring_entries));
+  }
+  for (std::uint32_t i = 0; i < options.vcpus; ++i) {
+    GODWIT_TRY_ASSIGN(auto vcpu, Vcpu::create(machine->system, machine->vm, i));
+    GODWIT_TRY(machine->enter(vcpu, quiet_bits));
+    machine->vcpus.push_back(std::move(vcpu));
+  }
+  machine->vcpu = machine->vcpus.data();
   return machine;
 }
 
-Status TinyMachine::enter(unsigned quiet_bits) {
+void TinyMachine::write_program() {
   auto* bytes = memory.data();
   std::memcpy(bytes + kProgramGpa,
               tiny_program_begin,
@@ -68,8 +77,11 @@ Status TinyMachine::enter(unsigned quiet_bits) {
   for (std::uint64_t i = 0; i < 512; ++i) {
     pml4[1024 + i] = (i << 21) | 0xE7;
   }
+}
+
+Status TinyMachine::enter(const Vcpu& cpu, unsigned quiet_bits) {
   kvm_sregs sregs{};
-  if (::ioctl(vcpu->fd(), KVM_GET_SREGS, &sregs) != 0) {
+  if (::ioctl(cpu.fd(), KVM_GET_SREGS, &sregs) != 0) {
     return fail_errno(errno, "KVM_GET_SREGS");
   }
   sregs.cr0 = 0x80050033;
@@ -91,7 +103,7 @@ Status TinyMachine::enter(unsigned quiet_bits) {
   segment.l = 0;
   segment.db = 1;
   sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = segment;
-  if (::ioctl(vcpu->fd(), KVM_SET_SREGS, &sregs) != 0) {
+  if (::ioctl(cpu.fd(), KVM_SET_SREGS, &sregs) != 0) {
     return fail_errno(errno, "KVM_SET_SREGS");
   }
   kvm_regs regs{};
@@ -99,11 +111,12 @@ Status TinyMachine::enter(unsigned quiet_bits) {
   regs.rsp = 0x1000;
   regs.rflags = 0x3002;
   regs.rbx = (1ULL << quiet_bits) - 1;
-  regs.r8 = 12345;
+  regs.rcx = static_cast<std::uint64_t>(cpu.index()) << 56;  // no two words are equal
+  regs.r8 = 12345 + cpu.index() * 7919;
   regs.r10 = data_pages - 1;
   regs.r11 = kFirstDataPage << kPageShift;
   regs.r12 = 0x1212121212121212;
-  if (::ioctl(vcpu->fd(), KVM_SET_REGS, &regs) != 0) {
+  if (::ioctl(cpu.fd(), KVM_SET_REGS, &regs) != 0) {
     return fail_errno(errno, "KVM_SET_REGS");
   }
   return {};

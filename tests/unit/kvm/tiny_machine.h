@@ -22,27 +22,40 @@ class TinyMachine {
   static constexpr std::uint64_t kFirstDataPage = 512;  ///< at 2 MiB
   static constexpr std::uint16_t kPort = 0x510;
 
+  struct Options {
+    std::uint32_t vcpus = 1;         ///< all run the program over the same pages
+    std::uint32_t ring_entries = 0;  ///< of each vCPU's dirty ring; 0 = no rings
+  };
+
   /// `data_pages` is a power of two; a slot of `extra_pages` more follows it, so that it need not
   /// end at a whole word.
   static Result<std::unique_ptr<TinyMachine>> create(std::uint64_t data_pages,
                                                      std::uint64_t extra_pages,
-                                                     unsigned quiet_bits);
+                                                     unsigned quiet_bits,
+                                                     Options options);
+  static Result<std::unique_ptr<TinyMachine>> create(std::uint64_t data_pages,
+                                                     std::uint64_t extra_pages,
+                                                     unsigned quiet_bits) {
+    return create(data_pages, extra_pages, quiet_bits, Options{});
+  }
 
   System system;
   Mapping memory;
   Vm vm;
-  std::unique_ptr<Vcpu> vcpu;
+  std::vector<Vcpu> vcpus;
+  Vcpu* vcpu = nullptr;  ///< the first one
   std::uint64_t data_pages = 0;
   std::uint64_t page_count = 0;
 
   [[nodiscard]] std::uint64_t word_of_page(std::uint64_t page) const;
-  /// rcx of the parked vCPU.
+  /// rcx of the first vCPU, parked.
   [[nodiscard]] std::uint64_t writes() const;
 
  private:
   TinyMachine(System s, Mapping m, Vm v)
       : system(std::move(s)), memory(std::move(m)), vm(std::move(v)) {}
-  Status enter(unsigned quiet_bits);
+  void write_program();
+  Status enter(const Vcpu& cpu, unsigned quiet_bits);
 };
 
 }  // namespace godwit::kvm

@@ -54,6 +54,12 @@ inline Features tracking() {
   return needed;
 }
 
+inline Features async_tracking() {
+  Features needed = tracking();
+  needed.wp_async = true;
+  return needed;
+}
+
 /// Guest memory of several regions in one memfd, with a page before, between and behind them that
 /// belongs to nobody.
 class TestMemory {

@@ -33,11 +33,17 @@ class VcpuThread {
   /// Hears of the error that the thread fails with, on the vCPU's thread.
   using OnFailure = std::function<void(const Error&)>;
 
+  /// Waits, on the vCPU's thread, until the vCPU's full dirty ring has been reset; it must not need
+  /// any vCPU for that. An error makes the thread fail.
+  using OnRingFull = std::function<Status()>;
+
   /// Requires: `vcpu` outlives the thread and is used by nobody else while it runs.
+  /// Without `on_ring_full` a full dirty ring is an exit like any other.
   /// Errors: kIo when the signal that stops a vCPU cannot be installed.
   static Result<std::unique_ptr<VcpuThread>> start(Vcpu& vcpu,
                                                    OnExit on_exit,
-                                                   OnFailure on_failure);
+                                                   OnFailure on_failure,
+                                                   OnRingFull on_ring_full = nullptr);
   /// Pauses and joins. A vCPU that waits for a page of a userfaultfd must get it (or the
   /// userfaultfd must be closed) first: before kernel 6.2 such a wait cannot be interrupted.
   ~VcpuThread();
@@ -50,6 +56,12 @@ class VcpuThread {
   void request_pause();
   /// Waits until the vCPU is parked. Errors: the one that the thread failed with.
   Status wait_paused();
+  /// Makes the vCPU leave the guest, from which it comes back by itself; returns at once, with the
+  /// ticket for wait_left(). Thread: any, while the thread lives.
+  std::uint32_t request_leave();
+  /// Guarantees: the vCPU has been outside the guest since the request_leave() that gave `ticket`;
+  /// what it did before is visible to the caller. Thread: any, while the thread lives.
+  void wait_left(std::uint32_t ticket) const;
   /// Cuts a sleep_until() of the exit handler short, so that it sees a new command. Thread: any.
   void wake();
 
@@ -69,15 +81,20 @@ class VcpuThread {
  private:
   enum class Want : std::uint8_t { kPark = 1, kRun, kEnd };
 
-  VcpuThread(Vcpu& vcpu, OnExit on_exit, OnFailure on_failure)
-      : vcpu_(vcpu), on_exit_(std::move(on_exit)), on_failure_(std::move(on_failure)) {}
+  VcpuThread(Vcpu& vcpu, OnExit on_exit, OnFailure on_failure, OnRingFull on_ring_full)
+      : vcpu_(vcpu),
+        on_exit_(std::move(on_exit)),
+        on_failure_(std::move(on_failure)),
+        on_ring_full_(std::move(on_ring_full)) {}
   void body();
   Status run_until_unwanted();
+  Result<RunOutcome> enter_guest();
   void kick();
 
   Vcpu& vcpu_;
   OnExit on_exit_;
   OnFailure on_failure_;
+  OnRingFull on_ring_full_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   // Written under mutex_. The vCPU's thread reads it without the mutex between two entries: see
@@ -88,6 +105,7 @@ class VcpuThread {
   Status failure_;       // guarded by mutex_
   std::atomic<std::int64_t> entered_ns_{0};
   std::atomic<std::int64_t> left_ns_{0};
+  std::atomic<std::uint32_t> turn_{0};  ///< odd while the vCPU is inside KVM_RUN
   std::jthread thread_;
 };
 

@@ -33,6 +33,12 @@ class Vm {
   /// Whether set_dirty_logging(slot, true) is in force.
   [[nodiscard]] bool dirty_logging(std::uint32_t slot) const { return logging_[slot]; }
 
+  /// Gives every vCPU made from now on a dirty ring of `entries`, by `capability`
+  /// (KVM_CAP_DIRTY_LOG_RING or its successor). Errors: kInvalidArgument when the kernel refuses.
+  Status enable_dirty_rings(int capability, std::uint32_t entries);
+  /// Entries of each vCPU's ring; 0 = there are none.
+  [[nodiscard]] std::uint32_t dirty_ring_entries() const { return ring_entries_; }
+
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const std::vector<Memslot>& memslots() const { return memslots_; }
 
@@ -41,6 +47,7 @@ class Vm {
   Fd fd_;
   std::vector<Memslot> memslots_;
   std::vector<bool> logging_;
+  std::uint32_t ring_entries_ = 0;
 };
 
 }  // namespace godwit::kvm

@@ -23,8 +23,7 @@ struct Features {
   bool wp = false;             ///< write-protect faults (v5.7)
   bool wp_shmem =
       false;  ///< write-protection of memfd memory, pages never touched included (v5.19)
-  bool wp_async =
-      false;  ///< the kernel resolves write-protect faults itself (v6.7); reported, not used
+  bool wp_async = false;  ///< the kernel resolves write-protect faults itself (v6.7)
   friend bool operator==(const Features&, const Features&) = default;
 };
 
