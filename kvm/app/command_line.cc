@@ -387,7 +387,7 @@ class Parser {
       out.message = done.get_name() == "CallForVersion" ? std::string(done.what()) + "\n" : help();
       return out;
     } catch (const CLI::ParseError& error) {
-      out.message = error.what();
+      out.message = no_command(argc, argv).value_or(error.what());
       out.exit_code = kExitUsage;
       return out;
     }
@@ -406,6 +406,20 @@ class Parser {
   }
 
  private:
+  /// What to say when the first word is no command; CLI11 only says that one is missing.
+  std::optional<std::string> no_command(int argc, const char* const* argv) const {
+    if (argc < 2 || argv[1][0] == '-') {
+      return std::nullopt;
+    }
+    std::string names;
+    for (const auto& sub : subcommands_) {
+      if (sub.app->get_name() == argv[1]) {
+        return std::nullopt;
+      }
+      names += (names.empty() ? "" : ", ") + sub.app->get_name();
+    }
+    return fmt::format("'{}' is no command; possible: {}", argv[1], names);
+  }
   std::string help() const {
     for (const auto& sub : subcommands_) {
       if (sub.app->parsed()) {

@@ -1,5 +1,6 @@
 #include "control_socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,6 +52,14 @@ Status connect_to(const Fd& fd, const sockaddr_un& address) {
     return fail_errno(errno, "connect");
   }
   return {};
+}
+
+Result<Fd> open_spare() {
+  Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return fail_errno(errno, "open", "/dev/null");
+  }
+  return fd;
 }
 
 /// Removes the socket file of a process that is dead.
@@ -178,21 +187,27 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& p
   if (::listen(fd.get(), kBacklog) != 0) {
     return fail_errno(errno, "listen", path);
   }
-  GODWIT_TRY_ASSIGN(auto stop, EventFd::create());
-  return std::unique_ptr<ControlServer>(
-      new ControlServer(path, std::move(fd), std::move(stop), std::move(handler)));
+  GODWIT_TRY_ASSIGN(auto wake, EventFd::create());
+  GODWIT_TRY_ASSIGN(auto spare, open_spare());
+  return std::unique_ptr<ControlServer>(new ControlServer(
+      path, std::move(fd), std::move(spare), std::move(wake), std::move(handler)));
 }
 
-ControlServer::ControlServer(std::string path, Fd listener, EventFd stop, Handler handler)
+ControlServer::ControlServer(std::string path, Fd listener, Fd spare, EventFd wake, Handler handler)
     : path_(std::move(path)),
       listener_(std::move(listener)),
-      stop_(std::move(stop)),
+      spare_(std::move(spare)),
+      wake_(std::move(wake)),
       handler_(std::move(handler)),
       thread_(start_thread("control", ThreadRole::kUrgent, [this] { accept_loop(); })) {}
 
 ControlServer::~ControlServer() {
   ::unlink(path_.c_str());
-  stop_.signal();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.signal();
   thread_.join();
   {
     const std::lock_guard lock(mutex_);
@@ -205,28 +220,56 @@ ControlServer::~ControlServer() {
 
 void ControlServer::accept_loop() {
   for (;;) {
-    std::array<pollfd, 2> polled{{{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
+    std::array<pollfd, 2> polled{{{listener_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       log_error("control socket: poll: {}", errno_error(errno, "poll").message());
       return;
     }
-    if ((polled[1].revents & POLLIN) != 0) {
-      return;
-    }
+    wake_.clear();
     remove_ended();
-    if ((polled[0].revents & POLLIN) == 0) {
-      continue;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) {
+        return;
+      }
     }
-    Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!fd.valid()) {
-      continue;
+    if ((polled[0].revents & POLLIN) != 0) {
+      accept_one();
     }
-    // Who asks and then does not read must not keep this process from ending.
-    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
-    const std::lock_guard lock(mutex_);
-    auto& client = clients_.emplace_back(std::move(fd));
-    client.thread =
-        start_thread("control client", ThreadRole::kUrgent, [this, &client] { serve(client); });
+  }
+}
+
+void ControlServer::accept_one() {
+  Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == EMFILE || errno == ENFILE) {
+      turn_away();
+    }
+    return;
+  }
+  // Who asks and then does not read must not keep this process from ending.
+  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
+  const std::lock_guard lock(mutex_);
+  auto& client = clients_.emplace_back(std::move(fd));
+  client.thread =
+      start_thread("control client", ThreadRole::kUrgent, [this, &client] { serve(client); });
+}
+
+/// A connection that cannot be taken would wake the loop for ever, and its client would wait as
+/// long: so it is taken with the spare descriptor, told, and closed.
+void ControlServer::turn_away() {
+  spare_.reset();
+  if (Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); fd.valid()) {
+    Json json;
+    json["type"] = "error";
+    json["code"] = error_code_name(ErrorCode::kIo);
+    json["message"] =
+        "the guest's process has no file descriptor left; raise its limit (ulimit -n)";
+    ControlConnection client(std::move(fd));
+    [[maybe_unused]] const auto sent = client.send(json);
+  }
+  if (auto spare = open_spare(); spare) {
+    spare_ = std::move(*spare);
   }
 }
 
@@ -238,8 +281,11 @@ void ControlServer::serve(Client& client) {
     }
     handler_(*request, client.connection);
   }
-  const std::lock_guard lock(mutex_);
-  client.ended = true;
+  {
+    const std::lock_guard lock(mutex_);
+    client.ended = true;
+  }
+  wake_.signal();  // its descriptor goes back now, not when the next client comes
 }
 
 void ControlServer::remove_ended() {

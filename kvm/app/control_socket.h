@@ -60,17 +60,21 @@ class ControlServer {
     bool ended = false;  // guarded by mutex_
     std::jthread thread;
   };
-  ControlServer(std::string path, Fd listener, EventFd stop, Handler handler);
+  ControlServer(std::string path, Fd listener, Fd spare, EventFd wake, Handler handler);
   void accept_loop();
+  void accept_one();
+  void turn_away();
   void serve(Client& client);
   void remove_ended();
 
   std::string path_;
   Fd listener_;
-  EventFd stop_;
+  Fd spare_;      ///< given up for a moment to tell a client that no descriptor is left
+  EventFd wake_;  ///< a client has ended, or the server shall
   Handler handler_;
   std::mutex mutex_;
   std::list<Client> clients_;
+  bool stopping_ = false;  // guarded by mutex_
   std::jthread thread_;
 };
 

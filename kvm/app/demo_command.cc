@@ -67,7 +67,7 @@ class PrivateDirectory {
 struct EarlyEnd {
   int code = kExitEnvironment;
   Error error;
-  const char* phase = "Start";
+  const char* phase = "start";
 };
 
 class Demo {
@@ -293,6 +293,7 @@ Result<Json> Demo::migrate() {
   GODWIT_TRY_ASSIGN(watch_, ControlConnection::connect(directory_->target()));
   Json settle;
   settle["command"] = "settle";
+  settle["attempts"] = 0;  // the first attempt is the one
   GODWIT_TRY(watch_->send(settle));
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(directory_->source()));
   GODWIT_TRY(connection->send(encode_request({address_, line_.migration})));
@@ -418,7 +419,7 @@ int Demo::run() {
     stop_children();
     complain(status.error().message());
     if (line_.json) {
-      return finish(failure_report(config_, line_.migration, status.error(), "Start"), code);
+      return finish(failure_report(config_, line_.migration, status.error(), "start"), code);
     }
     return code;
   }
@@ -426,7 +427,7 @@ int Demo::run() {
   if (!report) {
     stop_children();
     complain(report.error().message());
-    const auto failed = failure_report(config_, line_.migration, report.error(), "Connecting");
+    const auto failed = failure_report(config_, line_.migration, report.error(), "connecting");
     const auto code = interrupted_ ? static_cast<int>(kExitInterrupted)
                       : report.error().code == ErrorCode::kRefused
                           ? static_cast<int>(kExitFailed)
@@ -443,7 +444,7 @@ int Demo::run() {
       (*report)["error"] = error_json(verified.error());
       (*report)["error"].erase("type");
       (*report)["error"]["side"] = "target";
-      (*report)["error"]["phase"] = "Verification";
+      (*report)["error"]["phase"] = "verification";
     }
   }
   stop_children();

@@ -100,7 +100,7 @@ void name_damage(Json& report, const char* side, const std::string& message) {
   Json error;
   error["code"] = "guest";
   error["side"] = side;
-  error["phase"] = "Verification";
+  error["phase"] = "verification";
   error["message"] = message;
   report["error"] = std::move(error);
 }

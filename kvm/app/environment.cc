@@ -44,28 +44,69 @@ std::uint64_t number_in(const std::string& path) {
   return file >> number ? number : kUnlimited;  // "max" is no number either
 }
 
-/// What the memory controllers from this process's group up to the root leave.
-std::uint64_t cgroup_headroom() {
-  std::ifstream file("/proc/self/cgroup");
-  std::string group;
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("0::", 0) == 0) {
-      group = line.substr(3);
+/// The value of "name 12" in a file like memory.stat.
+std::uint64_t stat_in(const std::string& path, std::string_view name) {
+  std::ifstream file(path);
+  std::string word;
+  for (std::uint64_t number = 0; file >> word >> number;) {
+    if (word == name) {
+      return number;
     }
   }
+  return 0;
+}
+
+/// One memory controller: where its groups lie and how its files are called.
+struct MemoryController {
+  const char* root;
+  const char* limit;
+  const char* used;
+  const char* reclaimable;  ///< in memory.stat: page cache that goes away when memory is needed
+};
+constexpr MemoryController kVersion2{
+    "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"};
+constexpr MemoryController kVersion1{"/sys/fs/cgroup/memory",
+                                     "memory.limit_in_bytes",
+                                     "memory.usage_in_bytes",
+                                     "total_inactive_file"};
+
+/// What a controller leaves to `group` and all above it. A group that is not seen from here (in a
+/// container) limits by the root that is.
+std::uint64_t headroom(const MemoryController& controller, std::string group) {
   auto least = kUnlimited;
-  while (!group.empty()) {
-    const auto directory = "/sys/fs/cgroup" + (group == "/" ? std::string() : group);
-    const auto limit = number_in(directory + "/memory.max");
-    const auto used = number_in(directory + "/memory.current");
+  while (true) {
+    const auto directory = controller.root + (group == "/" ? std::string() : group) + "/";
+    const auto limit = number_in(directory + controller.limit);
+    const auto used = number_in(directory + controller.used);
     if (limit != kUnlimited && used != kUnlimited) {
-      least = std::min(least, limit > used ? limit - used : 0);
+      const auto pinned =
+          used - std::min(used, stat_in(directory + "memory.stat", controller.reclaimable));
+      least = std::min(least, limit > pinned ? limit - pinned : 0);
     }
-    if (group == "/") {
-      break;
+    if (group.empty() || group == "/") {
+      return least;
     }
     const auto slash = group.rfind('/');
     group = slash == 0 || slash == std::string::npos ? "/" : group.substr(0, slash);
+  }
+}
+
+/// What the memory controllers from this process's group up to the root leave.
+std::uint64_t cgroup_headroom() {
+  std::ifstream file("/proc/self/cgroup");
+  auto least = kUnlimited;
+  for (std::string line; std::getline(file, line);) {  // "4:memory:/group", "0::/group"
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == std::string::npos) {
+      continue;
+    }
+    const auto names = "," + line.substr(first + 1, second - first - 1) + ",";
+    if (names == ",,") {
+      least = std::min(least, headroom(kVersion2, line.substr(second + 1)));
+    } else if (names.find(",memory,") != std::string::npos) {
+      least = std::min(least, headroom(kVersion1, line.substr(second + 1)));
+    }
   }
   return least;
 }

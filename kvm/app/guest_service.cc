@@ -50,6 +50,14 @@ std::int64_t mean_step_ns(const vmm::GuestTelemetry& before, const vmm::GuestTel
   return longest;
 }
 
+std::uint64_t total_steps(const vmm::GuestTelemetry& telemetry) {
+  std::uint64_t steps = 0;
+  for (const auto& vcpu : telemetry.vcpus) {
+    steps += vcpu.steps;
+  }
+  return steps;
+}
+
 Json progress_json(const engine::Progress& progress) {
   Json json;
   json["type"] = "progress";
@@ -87,6 +95,15 @@ void GuestService::set_incoming(engine::TargetSession* session) {
 void GuestService::incoming_ended() {
   const std::lock_guard lock(mutex_);
   incoming_ended_ = true;
+  changed_.notify_all();
+}
+
+void GuestService::attempt_failed(const std::optional<engine::EndError>& why,
+                                  engine::TargetSession* next) {
+  const std::lock_guard lock(mutex_);
+  incoming_ = next;
+  ++attempts_failed_;
+  last_failure_ = why;
   changed_.notify_all();
 }
 
@@ -135,7 +152,7 @@ void GuestService::handle(const Json& request, ControlConnection& connection) {
   } else if (command == "filled") {
     answer(connection, wait_filled(connection));
   } else if (command == "settle") {
-    answer(connection, settle());
+    answer(connection, settle(request));
   } else if (command == "telemetry") {
     answer(connection, telemetry());
   } else if (command == "sweep") {
@@ -192,7 +209,13 @@ Json GuestService::incoming_status(const engine::TargetSession& session) {
 Json GuestService::status() {
   const std::lock_guard lock(mutex_);
   if (incoming_ != nullptr) {
-    return incoming_status(*incoming_);
+    auto json = incoming_status(*incoming_);
+    json["failed_attempts"] = attempts_failed_;
+    if (last_failure_ && !incoming_->ended()) {
+      json["reason"] = last_failure_->error.message();
+      json["error"] = end_error_json(last_failure_);
+    }
+    return json;
   }
   auto json = reply();
   if (!guest_) {
@@ -216,6 +239,9 @@ Json GuestService::status() {
   json["memory_bytes"] = config.memory_bytes;
   json["resident_bytes"] = allocated_bytes(guest_->memory());
   json["filled"] = guest_->filled();
+  const auto told = guest_->telemetry();
+  json["steps"] = total_steps(told);
+  json["guest_errors"] = told.guest_errors;
   return json;
 }
 
@@ -250,10 +276,14 @@ bool GuestService::settled() const {
   return shutting_down_ || (!arriving && busy_ != Busy::kMigration);
 }
 
-Result<Json> GuestService::settle() {
+void GuestService::wait_settled(std::unique_lock<std::mutex>& lock, std::uint64_t attempts) {
+  changed_.wait(lock, [&] { return settled() || attempts_failed_ > attempts; });
+}
+
+Result<Json> GuestService::settle(const Json& request) {
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return settled(); });
+    wait_settled(lock, number_of<std::uint64_t>(request, "attempts", attempts_failed_));
   }
   return status();
 }
@@ -261,13 +291,16 @@ Result<Json> GuestService::settle() {
 Result<vmm::Guest*> GuestService::begin(Busy what) {
   std::unique_lock lock(mutex_);
   if (what == Busy::kSweep) {
-    changed_.wait(lock, [this] { return settled(); });
+    wait_settled(lock, attempts_failed_);
   }
   if (shutting_down_ || end_ != End::kNone) {
     return refuse("this process ends");
   }
   if (incoming_ != nullptr) {
-    return refuse("the guest is still arriving here");
+    return refuse(
+        incoming_->state() == engine::TargetState::kListening
+            ? "no guest has arrived here yet"
+            : "the guest is still arriving here; wait until `godwit status` says running");
   }
   if (!guest_) {
     return refuse("there is no guest here");
@@ -293,8 +326,10 @@ Result<Json> GuestService::telemetry() {
   std::shared_ptr<vmm::Guest> guest;
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock,
-                  [this] { return shutting_down_ || incoming_ == nullptr || incoming_ended_; });
+    changed_.wait(lock, [this, attempts = attempts_failed_] {
+      return shutting_down_ || incoming_ == nullptr || incoming_ended_ ||
+             attempts_failed_ > attempts;
+    });
     guest = guest_;
   }
   if (!guest) {

@@ -21,9 +21,9 @@ namespace godwit::app {
 /// leaves or is held.
 ///
 /// Requests: status, filled (waits for the initial fill), settle (waits until no migration is going
-/// on), telemetry, sweep, migrate (progress lines, then a report), switch, cancel, stop. Every
-/// other answer is one line of type "reply" or "error". Thread: handle() from any; the rest from
-/// the main thread.
+/// on, or until one more than `attempts` have failed here), telemetry, sweep, migrate (progress
+/// lines, then a report), switch, cancel, stop. Every other answer is one line of type "reply" or
+/// "error". Thread: handle() from any; the rest from the main thread.
 class GuestService {
  public:
   enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
@@ -40,6 +40,9 @@ class GuestService {
   void set_incoming(engine::TargetSession* session);
   /// The incoming session has ended held: whoever waits for it goes on.
   void incoming_ended();
+  /// The incoming session has ended without a guest because of `why`, and `next` waits instead of
+  /// it. Guarantees: the ended session is not used any more.
+  void attempt_failed(const std::optional<engine::EndError>& why, engine::TargetSession* next);
 
   void handle(const Json& request, ControlConnection& connection);
 
@@ -67,7 +70,7 @@ class GuestService {
   Json status();
   Json incoming_status(const engine::TargetSession& session);
   Result<Json> wait_filled(ControlConnection& connection);
-  Result<Json> settle();
+  Result<Json> settle(const Json& request);
   Result<Json> telemetry();
   Result<Json> sweep();
   Result<Json> request_switch();
@@ -83,6 +86,8 @@ class GuestService {
   Result<vmm::Guest*> begin(Busy what);
   void finish_busy();
   bool settled() const;  // requires mutex_
+  /// Waits until settled, or until an attempt to send a guest here has failed.
+  void wait_settled(std::unique_lock<std::mutex>& lock, std::uint64_t attempts);
   void signal_end(End end);
 
   EventFd end_event_;
@@ -93,6 +98,8 @@ class GuestService {
   std::shared_ptr<vmm::Guest> guest_;
   engine::TargetSession* incoming_ = nullptr;
   bool incoming_ended_ = false;
+  std::uint64_t attempts_failed_ = 0;
+  std::optional<engine::EndError> last_failure_;
   std::shared_ptr<Outgoing> outgoing_;
   bool held_ = false;
   bool cancel_early_ =

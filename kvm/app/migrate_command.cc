@@ -33,25 +33,23 @@ void send_cancel(const std::string& control) {
   }
 }
 
-/// What the guest's process could not even begin: for want of something in its environment, or
-/// because it would not.
-ErrorCode code_of_refusal(const Json& answer) {
-  const auto code = text_of(answer, "code");
-  const bool environment = code == error_code_name(ErrorCode::kUnsupported) ||
-                           code == error_code_name(ErrorCode::kPermission);
-  return environment ? ErrorCode::kUnsupported : ErrorCode::kRefused;
-}
+/// What is to be known of a migration besides its report.
+struct Course {
+  bool interrupted = false;
+  const char* phase = "control";  ///< "request" once the guest's process has been reached
+};
 
 /// Follows one migration to its report; a signal cancels it, and its outcome is still awaited.
-Result<Json> follow(const CommandLine& line, const Signals& signals, bool& interrupted) {
+Result<Json> follow(const CommandLine& line, const Signals& signals, Course& course) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
+  course.phase = "request";
   GODWIT_TRY(connection->send(encode_request({line.to, line.migration})));
   ProgressView view;
   for (;;) {
-    auto message = connection->next(interrupted ? -1 : signals.fd());
+    auto message = connection->next(course.interrupted ? -1 : signals.fd());
     if (!message && message.error().code == ErrorCode::kCancelled) {
       signals.take();
-      interrupted = true;
+      course.interrupted = true;
       view.finish();
       complain("interrupted: cancelling");
       send_cancel(line.control);
@@ -59,7 +57,10 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, bool& inter
     }
     if (!message) {
       view.finish();
-      return fail(message.error());
+      return fail(message.error().code,
+                  "control socket",
+                  "the guest's process ended or closed it before it reported; `godwit status` at "
+                  "the target tells whether the guest is there");
     }
     const auto type = text_of(*message, "type");
     if (type == "progress") {
@@ -70,7 +71,7 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, bool& inter
     if (type == "report") {
       return object_of(*message, "report");
     }
-    return fail(code_of_refusal(*message), "", text_of(*message, "message", "no answer"));
+    return fail(error_of_json(*message));
   }
 }
 
@@ -120,21 +121,27 @@ Result<Json> ask(const CommandLine& line) {
 }  // namespace
 
 int migrate_command(const CommandLine& line, const Signals& signals) {
-  bool interrupted = false;
-  const auto report = follow(line, signals, interrupted);
+  Course course;
+  const auto report = follow(line, signals, course);
   if (!report) {
-    complain(report.error().message());
+    complain(fmt::format("source, phase {}: {}", course.phase, report.error().message()));
     if (line.json) {
-      const auto failed = failure_report(line.config, line.migration, report.error(), "Connecting");
+      const auto failed = failure_report(line.config, line.migration, report.error(), course.phase);
       fmt::print("{}\n", json_text(failed, 2));
     }
-    return interrupted                                  ? static_cast<int>(kExitInterrupted)
-           : report.error().code == ErrorCode::kRefused ? static_cast<int>(kExitFailed)
-                                                        : setup_exit_code(report.error());
+    switch (report.error().code) {
+      case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
+        return kExitFailed;
+      case ErrorCode::kClosed:  // it is gone, and with it who knew
+        return kExitHeld;
+      default:
+        return course.interrupted ? static_cast<int>(kExitInterrupted)
+                                  : setup_exit_code(report.error());
+    }
   }
   fmt::print("{}", line.json ? json_text(*report, 2) + "\n" : report_text(*report));
   const auto code = exit_code_of(*report);
-  return interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code;
+  return course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code;
 }
 
 int client_command(const CommandLine& line, const Signals&) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -34,7 +35,8 @@ engine::TargetOptions target_options(const CommandLine& line) {
   return options;
 }
 
-/// One incoming guest, then the life of its process.
+/// One incoming guest, then the life of its process. An attempt that fails before the guest is here
+/// changes nothing: the next one is waited for, whoever it was that knocked.
 class Receiver {
  public:
   Receiver(const CommandLine& line, const Signals& signals)
@@ -48,7 +50,10 @@ class Receiver {
   Status listen();
   /// Waits for a signal, a stop request, or (until it has ended) the session.
   void wait_for_end();
-  int session_ended();
+  /// The exit code, once this process is done; nothing if the next attempt is to be waited for.
+  std::optional<int> session_ended();
+  void wait_for_next();
+  std::unique_ptr<engine::TargetSession> make_session();
 
   const CommandLine& line_;
   const Signals& signals_;
@@ -84,37 +89,57 @@ void Receiver::wait_for_end() {
   }
 }
 
-int Receiver::session_ended() {
+std::unique_ptr<engine::TargetSession> Receiver::make_session() {
+  return std::make_unique<engine::TargetSession>(
+      host_, *listener_, *transport_, target_options(line_));
+}
+
+void Receiver::wait_for_next() {
+  auto next = make_session();
+  service_->attempt_failed(session_->error(), next.get());
+  session_ = std::move(next);  // all that the failed attempt had brought is dropped here
+}
+
+std::optional<int> Receiver::session_ended() {
   const auto state = session_->state();
   const auto error = session_->error();
-  const auto reason = error ? error->error.message() : std::string(engine::to_string(state));
+  const auto reason = error ? fmt::format("{} (noticed by the {} in phase {})",
+                                          error->error.message(),
+                                          error->side,
+                                          error->phase)
+                            : std::string(engine::to_string(state));
   switch (state) {
     case engine::TargetState::kCompleted: {
       // TargetHost made it, so it is one of ours.
       std::unique_ptr<vmm::Guest> guest(static_cast<vmm::Guest*>(session_->take_guest().release()));
       service_->adopt(std::move(guest));
       session_.reset();
+      listener_.reset();  // whoever calls now shall hear that nobody waits
       wait_for_end();
       return kExitOk;
     }
     case engine::TargetState::kSuspended:
     case engine::TargetState::kInDoubt:
       complain(fmt::format("holding the guest ({}): {}", engine::to_string(state), reason));
+      listener_.reset();
       service_->incoming_ended();
       wait_for_end();
       return kExitHeld;
     default:
-      complain(fmt::format("no guest was received: {}", reason));
-      service_->incoming_ended();
-      return kExitFailed;
+      if (!error || error->phase == engine::to_string(engine::TargetState::kListening)) {
+        complain(fmt::format("cannot listen: {}", reason));
+        return kExitEnvironment;
+      }
+      complain(fmt::format(
+          "no guest was received: {}; listening on tcp:{} again", reason, listener_->address()));
+      return std::nullopt;
   }
 }
 
 Result<int> Receiver::run() {
   GODWIT_TRY_ASSIGN(service_, GuestService::create(line_.transport));
   GODWIT_TRY(listen());
-  session_ = std::make_unique<engine::TargetSession>(
-      host_, *listener_, *transport_, target_options(line_));
+  session_ = make_session();
   service_->set_incoming(session_.get());
   GODWIT_TRY_ASSIGN(
       server_,
@@ -124,23 +149,27 @@ Result<int> Receiver::run() {
   GODWIT_TRY_ASSIGN(const auto ended, EventFd::create());
   fmt::print("{}\n", listener_->address());
   std::fflush(stdout);
-  session_->start();
-  auto waiter = start_thread("incoming", ThreadRole::kUrgent, [this, &ended] {
-    session_->wait();
-    ended.signal();
-  });
-
-  std::array<pollfd, 3> polled{
-      {{signals_.fd(), POLLIN, 0}, {service_->end_fd(), POLLIN, 0}, {ended.fd(), POLLIN, 0}}};
-  while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
-  }
-  int code = kExitOk;
-  if ((polled[2].revents & POLLIN) != 0) {
+  std::optional<int> code;
+  while (!code) {
+    session_->start();
+    auto waiter = start_thread("incoming", ThreadRole::kUrgent, [this, &ended] {
+      session_->wait();
+      ended.signal();
+    });
+    std::array<pollfd, 3> polled{
+        {{signals_.fd(), POLLIN, 0}, {service_->end_fd(), POLLIN, 0}, {ended.fd(), POLLIN, 0}}};
+    while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
+    }
+    const bool by_itself = (polled[2].revents & POLLIN) != 0;
+    if (!by_itself) {
+      session_->abandon();
+    }
     waiter.join();
-    code = session_ended();
-  } else {
-    session_->abandon();
-    waiter.join();
+    ended.clear();
+    code = by_itself ? session_ended() : kExitOk;
+    if (!code) {
+      wait_for_next();
+    }
   }
   if (session_) {
     session_->abandon();  // vCPUs that wait for pages go on, so that they can be stopped
@@ -148,7 +177,7 @@ Result<int> Receiver::run() {
   service_->shut_down();
   server_.reset();
   service_->stop_guest();
-  return code;
+  return *code;
 }
 
 }  // namespace

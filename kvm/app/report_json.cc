@@ -211,6 +211,17 @@ Json error_json(const Error& error) {
   return json;
 }
 
+Error error_of_json(const Json& json) {
+  const auto name = text_of(json, "code");
+  for (int i = 1; i <= static_cast<int>(ErrorCode::kInternal); ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    if (error_code_name(code) == name) {
+      return make_error(code, "", text_of(json, "message"));
+    }
+  }
+  return make_error(ErrorCode::kProtocol, "control socket", "the answer is none that is known");
+}
+
 Json make_report(const ReportInput& input) {
   const auto& report = input.migration;
   Json json;

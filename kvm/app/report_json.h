@@ -41,6 +41,8 @@ Json summarize(const Histogram& histogram);
 Json telemetry_json(const vmm::GuestTelemetry& telemetry);
 Json sweep_json(const vmm::SweepResult& result);
 Json error_json(const Error& error);
+/// The error that error_json() wrote in another process.
+Error error_of_json(const Json& json);
 /// code, side, phase, message; null for none.
 Json end_error_json(const std::optional<engine::EndError>& end);
 

@@ -28,6 +28,12 @@ Result<std::uint64_t> parse_with_unit(std::string_view text,
                                       const std::array<Unit, N>& units,
                                       std::uint64_t limit,
                                       const char* expected) {
+  if (text.size() > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9') {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "",
+        fmt::format("'{}' begins with a zero, which some read as octal; leave it out", text));
+  }
   std::uint64_t number = 0;
   const auto* end = text.data() + text.size();
   // from_chars takes no sign for unsigned types, no space, and tells of overflow.

@@ -50,11 +50,6 @@ TEST(InjectedFault, StalePageIsCaughtByTheGuest) {
   }
 }
 
-TEST(InjectedFault, StalePageNeedsAWriterAndPrecopy) {
-  EXPECT_EQ(run_command("demo --json --memory 64MiB --workload idle --inject stale-page").code, 2);
-  EXPECT_EQ(inject("stale-page", "--mode postcopy").code, 2);
-}
-
 TEST(InjectedFault, SkippedRegisterIsCaughtByTheGuest) {
   for (int seed = 1; seed <= 4; ++seed) {
     EXPECT_EQ(inject("skip-register", fmt::format("--guest kvm --seed {}", seed)).code, 4) << "seed " << seed;
@@ -85,20 +80,6 @@ TEST(InjectedFault, LinkCutAfterCommitHoldsBothSides) {
     EXPECT_EQ(ran.code, 5) << ran.out;
     EXPECT_EQ(ran.report["outcome"], "in_doubt");
   }
-}
-
-TEST(CommandLine, UsageErrorsEndWithTwo) {
-  for (const auto* arguments :
-       {"demo --no-such-option", "demo --workload dance", "demo --memory 100000", "demo --memory 64MiB --populated 65MiB",
-        "demo --memory 64MiB --working-set 65MiB", "demo --memory -1", "demo --downtime-limit 5", "demo --memory 1.5GiB",
-        "demo --memory 99999999999999999999", "no-such-command", "demo --mode sideways", "migrate"}) {
-    EXPECT_EQ(run_command(arguments).code, 2) << arguments;
-  }
-}
-
-TEST(CommandLine, EnvironmentErrorsEndWithThree) {
-  EXPECT_EQ(run_command("receive --listen tcp:127.0.0.1:0 --control /nonexistent/directory/socket").code, 3);
-  EXPECT_EQ(run_command("demo --json --memory 900GiB --populated 800GiB").code, 3);
 }
 
 // A writer at full speed, over and over: the race that a single run does not meet.

@@ -16,13 +16,13 @@
 
 #include "figures.h"
 #include "frame_channel.h"
+#include "greeter.h"
 #include "target_threads.h"
 
 namespace godwit::engine {
 namespace {
 
 constexpr std::size_t kControlReadAhead = 8192;
-constexpr std::size_t kHelloBody = 4096;
 constexpr std::int64_t kHelloNs = 2'000'000'000;
 constexpr std::int64_t kFlushNs = 1'000'000'000;
 
@@ -91,6 +91,7 @@ class TargetSession::Impl {
     }
     progress_ns_ = monotonic_ns();
     while (true) {
+      take_greeted();
       take_notes();
       fire_all();
       if (machine_.ended()) {
@@ -252,56 +253,24 @@ class TargetSession::Impl {
     }
   }
 
-  /// Takes one connection. Its first frame says what it is; it is waited for here, which is
-  /// harmless: nobody's guest is stopped while channels are still missing, and afterwards nobody is
-  /// accepted any more.
+  /// Takes one connection. Its first frame says what it is; the greeter waits for it.
   void accept_one() {
     auto accepted = listener_.accept();
     if (!accepted) {
       log_warn("target: a connection could not be accepted: {}", accepted.error().message());
       return;
     }
-    if (!*accepted) {
-      return;
-    }
-    auto channel = std::move(*accepted);
-    auto hello = read_hello(*channel);
-    if (!hello) {
-      log_warn("target: a connection was turned away: {}", hello.error().message());
-      refuse_stranger(*channel, hello.error());
-      return;
-    }
-    if (auto taken = take_channel(std::move(channel), *hello); !taken) {
-      log_warn("target: a connection was turned away: {}", taken.error().message());
+    if (*accepted) {
+      greeter_.add(std::move(*accepted));
     }
   }
 
-  Result<wire::Hello> read_hello(Channel& channel) const {
-    const auto deadline = Deadline::after_ns(std::min(kHelloNs, options_.timeout_ns));
-    wire::FrameReader reader(kHelloBody, wire::kHeaderBytes);
-    while (true) {
-      const auto space = reader.exact_space();
-      GODWIT_TRY(channel.receive_exact(space, deadline));
-      reader.commit(space.size());
-      GODWIT_TRY_ASSIGN(auto frame, reader.next());
-      if (frame) {
-        if (frame->header.type != wire::MessageType::kHello) {
-          return fail(ErrorCode::kProtocol, "hello", "the first message is no HELLO");
-        }
-        return wire::decode_hello(frame->body);
+  void take_greeted() {
+    for (auto& greeted : greeter_.take()) {
+      if (auto taken = take_channel(std::move(greeted.channel), greeted.hello); !taken) {
+        log_warn("target: a connection was turned away: {}", taken.error().message());
       }
     }
-  }
-
-  void refuse_stranger(Channel& channel, const Error& error) {
-    // A peer that speaks our framing learns why; one that does not sees the connection close.
-    wire::FrameWriter writer;
-    const auto frame = writer.frame(
-        wire::MessageType::kRefuse,
-        wire::encode(wire::Refuse{
-            error.code, static_cast<std::uint16_t>(TargetState::kListening), error.message()}));
-    [[maybe_unused]] const auto sent = channel.send_exact(frame, Deadline::after_ns(kFlushNs));
-    channel.shut_down();
   }
 
   Status take_channel(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
@@ -490,7 +459,8 @@ class TargetSession::Impl {
       }
       case MessageType::kFinalSync: {
         GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
-        // All lanes counted themselves open before they answered the source, which waits for both answers.
+        // All lanes counted themselves open before they answered the source, which waits for every
+        // answer.
         take_notes();
         fire_all();
         if (machine_.state() != TargetState::kReceiving) {
@@ -739,6 +709,7 @@ class TargetSession::Impl {
   std::atomic<bool> described_{false};
   std::atomic<bool> abandoned_{false};
   std::atomic<int> opened_{0};
+  Greeter greeter_{std::min(kHelloNs, options_.timeout_ns), [this] { wake(); }};
   std::jthread thread_;
 };
 

@@ -14,7 +14,7 @@ namespace godwit::engine {
 /// Threads: control, bulk and urgent, all this object's. Calls below from any thread.
 class TargetSession {
  public:
-  /// `host`, `listener` and `transport` outlive the session.
+  /// `host` and `transport` outlive the session, `listener` its end: see ended().
   TargetSession(TargetHost& host, Listener& listener, Transport& transport, TargetOptions options);
   ~TargetSession();
   TargetSession(const TargetSession&) = delete;

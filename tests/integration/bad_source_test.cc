@@ -1,0 +1,250 @@
+// Sources and strangers that stall, close or lie, as `godwit receive` meets them: each is turned
+// away with a reason, all that it brought is given back, and the same process takes the next good
+// guest.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fake_peer.h"
+#include "guest_under_test.h"
+
+namespace godwit::test {
+namespace {
+
+using testing::HasSubstr;
+using wire::MessageType;
+
+class BadSource : public testing::Test {
+ protected:
+  void TearDown() override { nothing_is_left(directory_); }
+  TemporaryDirectory directory_;
+};
+
+/// A machine that this build's receiver takes, unless `change` spoils it.
+wire::Describe description(std::uint64_t memory_bytes = 8ULL << 20) {
+  wire::Describe describe;
+  describe.mode = wire::Mode::kHybrid;
+  describe.postcopy_possible = false;
+  describe.vcpus = 1;
+  describe.kind = "process";
+  describe.regions = {{0, memory_bytes / kPageBytes}};
+  wire::Section config;
+  config.name = "workload";
+  const auto put = [&config](auto value) {
+    const auto bytes = std::as_bytes(std::span(&value, 1));
+    config.payload.insert(config.payload.end(), bytes.begin(), bytes.end());
+  };
+  for (const std::uint32_t field : {2U, 1U, 1U, 1U}) {  // process, idle, random, one worker
+    put(field);
+  }
+  for (const std::uint64_t field :
+       {memory_bytes, memory_bytes, std::uint64_t{1} << 20, std::uint64_t{0}, std::uint64_t{1}}) {
+    put(field);
+  }
+  put(std::uint32_t{0});
+  describe.config = {config};
+  return describe;
+}
+
+struct Knock {
+  const char* name;
+  void (*script)(FakeSource&);
+  const char* code;  ///< of the attempt that failed; null: it was no attempt, only a stranger
+  const char* phase;
+  const char* says;
+};
+void PrintTo(const Knock& cell, std::ostream* out) {
+  *out << cell.name;
+}
+
+class Stranger : public BadSource, public testing::WithParamInterface<Knock> {};
+
+TEST_P(Stranger, IsTurnedAwayAndTheNextGuestIsTaken) {
+  const auto& cell = GetParam();
+  Receiver receiver(directory_, "receiver", "--timeout 400ms");
+  ASSERT_TRUE(receiver.listens()) << receiver.process().err();
+  const auto before = Holdings::settled(receiver.process().pid());
+  {
+    FakeSource source(receiver.port());
+    cell.script(source);
+    if (cell.code != nullptr) {
+      EXPECT_TRUE(eventually([&] { return receiver.status().value("failed_attempts", 0) == 1; }));
+      const auto status = receiver.status();
+      EXPECT_EQ(status["error"]["code"], cell.code) << status.dump();
+      EXPECT_EQ(status["error"]["phase"], cell.phase) << status.dump();
+      EXPECT_THAT(status["error"]["message"].get<std::string>(), HasSubstr(cell.says));
+      EXPECT_THAT(receiver.process().err(), HasSubstr("no guest was received"));
+    }
+    if (*cell.says != '\0') {
+      EXPECT_TRUE(eventually([&] {
+        return receiver.process().err().find(cell.says) != std::string::npos;
+      })) << receiver.process().err();
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return Holdings::of(receiver.process().pid()) == before; }, 5))
+      << "before: " << before.text()
+      << "; after: " << Holdings::of(receiver.process().pid()).text();
+  EXPECT_TRUE(receiver.waits()) << receiver.status().dump();
+  GuestUnderTest guest(directory_);
+  guest.goes_on_and_leaves(&receiver);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Hello,
+    Stranger,
+    testing::Values(Knock{"ClosesAtOnce",
+                          [](FakeSource& source) { source.connect().close(); },
+                          nullptr,
+                          "",
+                          "turned away"},
+                    Knock{"SaysNothing",
+                          [](FakeSource& source) { source.connect(); },
+                          nullptr,
+                          "",
+                          "turned away"},
+                    Knock{"SpeaksHttp",
+                          [](FakeSource& source) {
+                            source.connect().text(
+                                "GET / HTTP/1.1\r\nHost: godwit\r\nUser-Agent: curl\r\n"
+                                "Accept: */*\r\n\r\n");
+                          },
+                          nullptr,
+                          "",
+                          "turned away"},
+                    Knock{"ClosesMidFrame",
+                          [](FakeSource& source) {
+                            auto line = source.connect();
+                            const auto frame = line.frame(MessageType::kHello, source.hello());
+                            line.raw(std::span(frame).first(frame.size() - 3));
+                            line.close();
+                          },
+                          nullptr,
+                          "",
+                          "turned away"},
+                    Knock{"SpeaksAnotherVersion",
+                          [](FakeSource& source) {
+                            auto hello = source.hello();
+                            hello.versions_offered = {7, 8};
+                            source.connect().send(MessageType::kHello, hello);
+                          },
+                          nullptr,
+                          "",
+                          "no common protocol version"},
+                    Knock{"RequiresAnUnknownFeature",
+                          [](FakeSource& source) {
+                            auto hello = source.hello();
+                            hello.features_offered |= 1ULL << 40;
+                            hello.features_required = 1ULL << 40;
+                            source.connect().send(MessageType::kHello, hello);
+                          },
+                          nullptr,
+                          "",
+                          "bit 40"},
+                    Knock{"IsATarget",
+                          [](FakeSource& source) {
+                            auto hello = source.hello();
+                            hello.role = wire::Role::kTarget;
+                            source.connect().send(MessageType::kHello, hello);
+                          },
+                          nullptr,
+                          "",
+                          "turned away"},
+                    Knock{"OpensBulkFirst",
+                          [](FakeSource& source) {
+                            source.connect().send(MessageType::kHello,
+                                                  source.hello(wire::ChannelKind::kBulk));
+                          },
+                          nullptr,
+                          "",
+                          "belongs to no session"},
+                    Knock{"BeginsWithAnotherMessage",
+                          [](FakeSource& source) {
+                            source.connect().send(MessageType::kDescribe, description());
+                          },
+                          nullptr,
+                          "",
+                          "no HELLO"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Describe,
+    Stranger,
+    testing::Values(Knock{"ClosesAfterHello",
+                          [](FakeSource& source) { source.negotiate().close(); },
+                          "closed",
+                          "negotiating",
+                          ""},
+                    Knock{"SaysNothingAfterHello",
+                          [](FakeSource& source) { source.negotiate(); },
+                          "timeout",
+                          "negotiating",
+                          "no progress"},
+                    Knock{"AnotherLayout",
+                          [](FakeSource& source) {
+                            auto describe = description();
+                            describe.regions = {{0, 1024}, {1ULL << 32, 1024}};
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "memory layout"},
+                    Knock{"AnotherRegionSize",
+                          [](FakeSource& source) {
+                            auto describe = description();
+                            describe.regions[0].page_count += 1;
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "memory layout"},
+                    Knock{
+                        "UnknownRequiredSection",
+                        [](FakeSource& source) {
+                          auto describe = description();
+                          describe.config.insert(describe.config.begin(), {"gpu", 0, 1, true, {}});
+                          source.negotiate().send(MessageType::kDescribe, describe);
+                        },
+                        "refused",
+                        "negotiating",
+                        "'gpu' is required"},
+                    Knock{"NewerConfiguration",
+                          [](FakeSource& source) {
+                            auto describe = description();
+                            describe.config[0].version = 9;
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "version 9"},
+                    Knock{"NoConfiguration",
+                          [](FakeSource& source) {
+                            auto describe = description();
+                            describe.config.clear();
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "no guest configuration"},
+                    Knock{"AnotherKind",
+                          [](FakeSource& source) {
+                            auto describe = description();
+                            describe.kind = "kvm";
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "contradicts"},
+                    Knock{"MoreMemoryThanThereIs",
+                          [](FakeSource& source) {
+                            auto describe = description(4ULL << 40);
+                            describe.regions = {{0, (2ULL << 40) / kPageBytes},
+                                                {2ULL << 40, (2ULL << 40) / kPageBytes}};
+                            source.negotiate().send(MessageType::kDescribe, describe);
+                          },
+                          "refused",
+                          "negotiating",
+                          "memory are available"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
+}  // namespace
+}  // namespace godwit::test
