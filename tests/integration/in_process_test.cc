@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "../unit/kvm/require_kvm.h"
+
 namespace godwit::test {
 namespace {
 
@@ -40,6 +42,9 @@ void boot(vmm::Guest& guest) {
 class GuestMigration : public testing::TestWithParam<Case> {};
 
 TEST_P(GuestMigration, ArrivesWhole) {
+  if (GetParam().kind == vmm::GuestKind::kKvm) {
+    GODWIT_NEED_KVM();
+  }
   auto guest = vmm::make_guest(config_of(GetParam()), {});
   ASSERT_TRUE(guest) << guest.error().message();
   boot(**guest);
