@@ -58,7 +58,13 @@ check_results() {
   while read -r _ item how ms name; do
     case $how in
       ok) ;;
-      skipped) echo "nested: skipped $item $name" ;;
+      skipped)
+        echo "nested: skipped $item $name"
+        if [[ "$name" != *" : "?* ]]; then
+          echo "nested: a skip must have a reason" >&2
+          verdict=1
+        fi
+        ;;
       failed) echo "nested: FAILED $item $name" >&2 ;;
       *)
         echo "nested: a result that cannot be read: $item $how $ms $name" >&2
