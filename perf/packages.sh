@@ -3,9 +3,11 @@
 godwit_packages=(g++ cmake ninja-build pkg-config liburing-dev libfmt-dev libboost-dev libmimalloc-dev libgtest-dev
   libgmock-dev libexpected-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libxxhash-dev)
 
+# install_packages [PACKAGE...]: those, or what godwit builds with.
 install_packages() {
+  [ $# -gt 0 ] || set -- "${godwit_packages[@]}"
   local missing=() package
-  for package in "${godwit_packages[@]}"; do
+  for package; do
     if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed'; then
       missing+=("$package")
     fi

@@ -7,9 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "godwit/base/clock.h"
-
 #include "msrs.h"
+#include "tsc.h"
 #include "uapi.h"
 
 // The order of a restore
@@ -28,24 +27,17 @@
 //   must survive all
 //              the others.
 //
-// Time stamp counter: it must seem to have run on during the blackout. The record says when
-// (CLOCK_REALTIME) it read what; the target adds the time that has passed since then at the guest's
-// rate. A host clock that is behind the source's adds nothing: the counter may stall, it never goes
-// back. Where the counter cannot be written because guests read the host's directly, the write is
-// accepted without effect, and on one and the same host nothing else is needed.
+// The time stamp counter has an essay of its own in tsc.cc.
 
 namespace godwit::kvm {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x53435647;  // "GVCS"
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 constexpr std::uint32_t kMaxCpuidEntries = 1024;
 constexpr std::size_t kMaxMsrs = 4096;
 constexpr std::size_t kMinXsaveBytes = sizeof(uapi::XsaveArea);
 constexpr std::size_t kMaxXsaveBytes = 64U << 10;
-/// Clocks of two hosts of one model differ by tens of parts in a million; the kernel's own
-/// tolerance is 250.
-constexpr std::uint64_t kTscTolerancePpm = 250;
 
 struct FileHeader {
   std::uint32_t magic;
@@ -60,13 +52,6 @@ struct RecordHeader {
   std::uint32_t length;
 };
 static_assert(sizeof(RecordHeader) == 8);
-
-struct TscRecord {
-  std::uint64_t counter;
-  std::int64_t realtime_ns;
-  std::uint64_t khz;
-};
-static_assert(sizeof(TscRecord) == 24);
 
 template <typename T>
 T load(std::span<const std::byte> bytes, std::size_t at = 0) {
@@ -192,11 +177,6 @@ Status check_cpuid(std::span<const std::byte> wanted, std::span<const std::byte>
   return {};
 }
 
-bool same_rate(std::uint64_t a, std::uint64_t b) {
-  const auto difference = a > b ? a - b : b - a;
-  return difference * 1'000'000 <= a * kTscTolerancePpm;
-}
-
 }  // namespace
 
 Result<VcpuState> VcpuState::capture(const Vcpu& vcpu, const MsrPlan& plan) {
@@ -242,9 +222,8 @@ Result<VcpuState> VcpuState::capture(const Vcpu& vcpu, const MsrPlan& plan) {
   for (const auto& msr : msrs) {
     append(state.record(Record::kMsrs), msr);
   }
-  GODWIT_TRY_ASSIGN(const auto khz, vcpu.tsc_khz());
-  GODWIT_TRY_ASSIGN(const auto counter, vcpu.tsc());
-  append(state.record(Record::kTsc), TscRecord{counter, realtime_ns(), khz});
+  GODWIT_TRY_ASSIGN(const auto tsc, read_tsc(vcpu));
+  append(state.record(Record::kTsc), tsc);
   return state;
 }
 
@@ -259,7 +238,7 @@ Status VcpuState::check(const System& system, const Vcpu& vcpu) const {
   }
   const auto tsc = load<TscRecord>(record(Record::kTsc));
   GODWIT_TRY_ASSIGN(const auto khz, vcpu.tsc_khz());
-  if (!same_rate(khz, tsc.khz) && system.extension(KVM_CAP_TSC_CONTROL) == 0) {
+  if (!same_tsc_rate(khz, tsc.khz) && system.extension(KVM_CAP_TSC_CONTROL) == 0) {
     return fail(
         ErrorCode::kRefused,
         "TSC",
@@ -271,7 +250,7 @@ Status VcpuState::check(const System& system, const Vcpu& vcpu) const {
   return {};
 }
 
-Status VcpuState::restore(Vcpu& vcpu) const {
+Status VcpuState::restore(Vcpu& vcpu, TscShift& shift) const {
   GODWIT_TRY(vcpu.set_cpuid(record(Record::kCpuid)));
   GODWIT_TRY(put(vcpu, KVM_SET_SREGS2, record(Record::kSregs), "KVM_SET_SREGS2"));
   GODWIT_TRY(put(vcpu, KVM_SET_REGS, record(Record::kRegs), "KVM_SET_REGS"));
@@ -281,7 +260,7 @@ Status VcpuState::restore(Vcpu& vcpu) const {
   xsave.resize(std::max(xsave.size(), xsave_bytes(vcpu.vm_fd())));
   GODWIT_TRY(put(vcpu, uapi::kSetXsave, xsave, "KVM_SET_XSAVE"));
   GODWIT_TRY(restore_msrs(vcpu));
-  GODWIT_TRY(restore_tsc(vcpu));
+  GODWIT_TRY(restore_tsc(vcpu, load<TscRecord>(record(Record::kTsc)), shift));
   GODWIT_TRY(put(vcpu, KVM_SET_MP_STATE, record(Record::kMpState), "KVM_SET_MP_STATE"));
   GODWIT_TRY(put(vcpu, KVM_SET_DEBUGREGS, record(Record::kDebugRegs), "KVM_SET_DEBUGREGS"));
   return put(vcpu, KVM_SET_VCPU_EVENTS, record(Record::kEvents), "KVM_SET_VCPU_EVENTS");
@@ -326,24 +305,6 @@ Status VcpuState::restore_msrs(const Vcpu& vcpu) const {
                   "KVM_SET_MSRS",
                   fmt::format("this host refuses {:#x} for register {:#x}", msr.value, msr.number));
     }
-  }
-  return {};
-}
-
-Status VcpuState::restore_tsc(const Vcpu& vcpu) const {
-  const auto tsc = load<TscRecord>(record(Record::kTsc));
-  GODWIT_TRY_ASSIGN(const auto khz, vcpu.tsc_khz());
-  if (!same_rate(khz, tsc.khz) && ::ioctl(vcpu.fd(), KVM_SET_TSC_KHZ, tsc.khz) != 0) {
-    return fail_errno(errno, "KVM_SET_TSC_KHZ", fmt::format("{} kHz", tsc.khz));
-  }
-  const auto elapsed_ns = std::max<std::int64_t>(0, realtime_ns() - tsc.realtime_ns);
-  // 128 bits: a day of nanoseconds times a few million kHz does not fit into 64.
-  __extension__ using Wide = unsigned __int128;
-  const auto ticks = static_cast<Wide>(elapsed_ns) * tsc.khz / 1'000'000;
-  GODWIT_TRY_ASSIGN(const bool written,
-                    write_msr(vcpu, {kMsrTsc, tsc.counter + static_cast<std::uint64_t>(ticks)}));
-  if (!written) {
-    return fail(ErrorCode::kIo, "KVM_SET_MSRS", "the time stamp counter was refused");
   }
   return {};
 }
@@ -410,6 +371,9 @@ Result<VcpuState> VcpuState::decode(std::span<const std::byte> bytes) {
   }
   if (load<kvm_xcrs>(state.record(Record::kXcrs)).nr_xcrs > KVM_MAX_XCRS) {
     return refuse("has too many extended control registers");
+  }
+  if (load<TscRecord>(state.record(Record::kTsc)).offset_known > 1) {
+    return refuse("has an impossible time stamp counter");
   }
   return state;
 }

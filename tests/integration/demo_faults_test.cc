@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../unit/kvm/require_kvm.h"
 #include "command.h"
 
 namespace godwit::test {
@@ -9,17 +10,23 @@ namespace {
 
 const std::string kGuest = "demo --json --memory 64MiB --workload random-write ";
 
+/// Both kinds of guests, one after the other, in most tests.
+class InjectedFault : public testing::Test {
+ protected:
+  void SetUp() override { GODWIT_NEED_KVM(); }
+};
+
 Ran inject(const std::string& fault, const std::string& more = "") {
   return run_command(fmt::format("{} --inject {} {}", kGuest, fault, more));
 }
 
-TEST(InjectedFault, ControlRunWithoutOnePasses) {
+TEST_F(InjectedFault, ControlRunWithoutOnePasses) {
   const auto ran = run_command(kGuest);
   EXPECT_EQ(ran.code, 0) << ran.out;
   EXPECT_TRUE(ran.report["injected"].is_null());
 }
 
-TEST(InjectedFault, FlippedBitIsCaughtByTheChecksum) {
+TEST_F(InjectedFault, FlippedBitIsCaughtByTheChecksum) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("flip-bit", guest);
     ASSERT_TRUE(ran.report.is_object()) << ran.out;
@@ -31,17 +38,17 @@ TEST(InjectedFault, FlippedBitIsCaughtByTheChecksum) {
   }
 }
 
-TEST(InjectedFault, FlippedBitIsCaughtByTheGuestWithoutChecksums) {
+TEST_F(InjectedFault, FlippedBitIsCaughtByTheGuestWithoutChecksums) {
   const auto ran = inject("flip-bit", "--no-checksum");
   EXPECT_EQ(ran.code, 4) << ran.out;
 }
 
-TEST(InjectedFault, DroppedPageIsCaughtByTheGuest) {
+TEST_F(InjectedFault, DroppedPageIsCaughtByTheGuest) {
   EXPECT_EQ(inject("drop-page", "--guest kvm").code, 4);
   EXPECT_EQ(inject("drop-page", "--guest process").code, 4);
 }
 
-TEST(InjectedFault, StalePageIsCaughtByTheGuest) {
+TEST_F(InjectedFault, StalePageIsCaughtByTheGuest) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     for (int seed = 1; seed <= 3; ++seed) {
       const auto ran = inject("stale-page", fmt::format("{} --seed {}", guest, seed));
@@ -50,21 +57,21 @@ TEST(InjectedFault, StalePageIsCaughtByTheGuest) {
   }
 }
 
-TEST(InjectedFault, SkippedRegisterIsCaughtByTheGuest) {
+TEST_F(InjectedFault, SkippedRegisterIsCaughtByTheGuest) {
   for (int seed = 1; seed <= 4; ++seed) {
     EXPECT_EQ(inject("skip-register", fmt::format("--guest kvm --seed {}", seed)).code, 4) << "seed " << seed;
   }
   EXPECT_EQ(inject("skip-register", "--guest process").code, 4);
 }
 
-TEST(InjectedFault, BlackoutDelayIsSeenByEngineAndGuest) {
+TEST_F(InjectedFault, BlackoutDelayIsSeenByEngineAndGuest) {
   const auto ran = inject("blackout-delay=50ms");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_GE(ran.report["downtime_ns"].get<std::int64_t>(), 50'000'000);
   EXPECT_GE(ran.report["guest_gap_ns"].get<std::int64_t>(), ran.report["downtime_ns"].get<std::int64_t>());
 }
 
-TEST(InjectedFault, LinkCutBeforeCommitLeavesTheGuestAtTheSource) {
+TEST_F(InjectedFault, LinkCutBeforeCommitLeavesTheGuestAtTheSource) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("cut-before-commit", guest);
     ASSERT_TRUE(ran.report.is_object()) << ran.out;
@@ -73,7 +80,7 @@ TEST(InjectedFault, LinkCutBeforeCommitLeavesTheGuestAtTheSource) {
   }
 }
 
-TEST(InjectedFault, LinkCutAfterCommitHoldsBothSides) {
+TEST_F(InjectedFault, LinkCutAfterCommitHoldsBothSides) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("cut-after-commit", guest);
     ASSERT_TRUE(ran.report.is_object()) << ran.out;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "../unit/kvm/require_kvm.h"
 #include "command.h"
 
 namespace godwit::test {
@@ -20,6 +21,9 @@ class DemoMatrix : public testing::TestWithParam<Case> {};
 
 TEST_P(DemoMatrix, CompletesVerified) {
   const auto& c = GetParam();
+  if (c.guest == "kvm") {
+    GODWIT_NEED_KVM();
+  }
   const auto ran = run_command(fmt::format(
       "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {}", c.mode, c.guest, c.vcpus, c.workload));
   ASSERT_TRUE(ran.report.is_object()) << ran.out;

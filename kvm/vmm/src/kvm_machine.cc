@@ -498,8 +498,9 @@ Status KvmMachine::load_state(std::span<const engine::StateSection> sections) {
   if (config_.skip_register) {
     loaded.vcpus[0]->forget(skipped_register(config_.seed, system_.has_avx()));
   }
+  kvm::TscShift shift;
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    GODWIT_TRY(loaded.vcpus[i]->restore(vcpus_[i]));
+    GODWIT_TRY(loaded.vcpus[i]->restore(vcpus_[i], shift));
     stopped_tsc_[i] = loaded.vcpus[i]->tsc();
     if ((*loaded.filled)[i]) {
       control_.set_filled(static_cast<std::uint32_t>(i));

@@ -96,6 +96,9 @@ TEST_F(DirtyBitmapLogTest, StartsEmptyAndFindsWhatWasWritten) {
     }
     // A stop may fall between the fault that makes a page writable and the write: one page more, no
     // harm.
+    // AMD processors take every walk of the guest's page tables for a write to them: those pages are
+    // marked, too.
+    std::erase_if(sink.pages, [](auto page) { return page < TinyMachine::kFirstDataPage; });
     ASSERT_LE(sink.pages.size(), written.size() + 1) << "round " << round;
   }
 }

@@ -194,7 +194,7 @@ TEST(KvmMachineState, ALostPageIsFound) {
   ASSERT_OK(state);
   ASSERT_OK((*target)->load_state(*state));
   ASSERT_OK((*target)->run());
-  const auto swept = (*target)->sweep(Deadline::after_ns(60'000'000'000));
+  const auto swept = (*target)->sweep(Deadline::after_ns(kPatienceNs));
   ASSERT_OK(swept);
   EXPECT_EQ(swept->mismatches, 1U);
   EXPECT_EQ(swept->first_bad_page, page);

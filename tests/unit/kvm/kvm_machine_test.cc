@@ -134,7 +134,7 @@ TEST(KvmMachine, SweepFindsAPlantedBitFlipAndNamesThePage) {
   const auto page = config.populated_bytes / kPageBytes - 100;
   (*guest)->memory().page({0, page})[1234] ^= std::byte{4};
   ASSERT_OK((*guest)->resume());
-  const auto swept = (*guest)->sweep(Deadline::after_ns(60'000'000'000));
+  const auto swept = (*guest)->sweep(Deadline::after_ns(kPatienceNs));
   ASSERT_OK(swept);
   EXPECT_EQ(swept->mismatches, 1U);
   EXPECT_EQ(swept->first_bad_page, page);
@@ -151,7 +151,7 @@ TEST(KvmMachine, SweepFindsAPageInAHole) {
   expect_clean_sweep(**guest);
   const auto page = small_kvm_config().populated_bytes / kPageBytes + 10;
   (*guest)->memory().page({0, page})[0] = std::byte{1};
-  const auto swept = (*guest)->sweep(Deadline::after_ns(60'000'000'000));
+  const auto swept = (*guest)->sweep(Deadline::after_ns(kPatienceNs));
   ASSERT_OK(swept);
   EXPECT_EQ(swept->mismatches, 1U);
   EXPECT_EQ(swept->first_bad_page, page);

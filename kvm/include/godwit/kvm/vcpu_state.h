@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,13 @@ struct StateRegister {
   unsigned number = 0;  ///< r8..r15 as 8..15; xmm 0..15; st 0..7; 0 for bases
 };
 
+/// How much larger the counter of the source's host is than that of this one, for all vCPUs of a
+/// machine: made by the restore of the first, used by those of the others, so that their counters
+/// keep the relation that they had.
+struct TscShift {
+  std::optional<std::uint64_t> ticks;
+};
+
 /// Everything that makes a vCPU, outside of guest memory: CPUID, general, segment, control, debug
 /// and vector registers, XCR0, model-specific registers, pending events, run state and the time
 /// stamp counter. Not in it, because a machine without an interrupt controller or paravirtual clock
@@ -51,7 +59,7 @@ class VcpuState {
     kEvents,     ///< kvm_vcpu_events
     kDebugRegs,  ///< kvm_debugregs
     kMpState,    ///< kvm_mp_state
-    kTsc,        ///< u64 counter, i64 CLOCK_REALTIME ns, u64 kHz
+    kTsc,        ///< u64 counter, i64 CLOCK_REALTIME ns, u64 kHz, u64 offset, u64 offset known
   };
   static constexpr std::size_t kRecordKinds = 10;
   static constexpr std::size_t kMaxEncodedBytes = 256U << 10;
@@ -64,9 +72,10 @@ class VcpuState {
   /// Errors: kRefused with the CPU feature, register or clock rate that is in the way.
   Status check(const System& system, const Vcpu& vcpu) const;
 
-  /// Puts the state into a vCPU that has not run yet. Requires: check() was fine.
+  /// Puts the state into a vCPU that has not run yet. Requires: check() was fine;
+  /// `shift` is empty for the first vCPU of a machine and the same object for the others.
   /// Errors: kIo naming what the kernel refused; the vCPU is unusable then.
-  Status restore(Vcpu& vcpu) const;
+  Status restore(Vcpu& vcpu, TscShift& shift) const;
 
   /// Versioned, little-endian. Guarantees: decode(encode()) is the same state.
   [[nodiscard]] std::vector<std::byte> encode() const;
@@ -94,7 +103,6 @@ class VcpuState {
   }
   [[nodiscard]] std::span<const std::byte> location(StateRegister which) const;
   Status restore_msrs(const Vcpu& vcpu) const;
-  Status restore_tsc(const Vcpu& vcpu) const;
 
   std::array<std::vector<std::byte>, kRecordKinds> records_;
 };
