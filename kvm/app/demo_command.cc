@@ -24,6 +24,7 @@
 #include "progress.h"
 #include "report_json.h"
 #include "units_text.h"
+#include "warm.h"
 
 // Source and target as two real processes on this machine. The demo itself only steers: everything
 // goes through the same control sockets that `godwit migrate` uses.
@@ -414,6 +415,9 @@ int Demo::run() {
       return finish(failure_report(config_, line_.migration, status.error(), "Start"), code);
     }
     return code;
+  }
+  if (line_.warm) {
+    warm_memory(config_.populated_bytes);
   }
   auto report = migrate();
   if (!report) {
