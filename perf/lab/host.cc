@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
@@ -75,6 +76,11 @@ Json host_fingerprint(const std::filesystem::path& root) {
       or_null(first_line(root / "sys/kernel/mm/transparent_hugepage/shmem_enabled"));
   json["load_1min"] = or_null(first_line(root / "proc/loadavg").substr(0, 4));
   return json;
+}
+
+bool host_is_busy(const Json& fingerprint) {
+  const auto load = text_at(fingerprint, "/load_1min");
+  return std::strtod(load.c_str(), nullptr) > number_at(fingerprint, "/cores");
 }
 
 std::string build_commit() {

@@ -48,6 +48,13 @@ class Runner {
   }
 
   Result<Measured> run() {
+    if (const auto host = host_fingerprint(); host_is_busy(host)) {
+      fmt::print(stderr,
+                 "warning: load {} on {} cores before the first run: something else runs here, and "
+                 "times will say little\n",
+                 text_at(host, "/load_1min"),
+                 number_at(host, "/cores"));
+    }
     const auto order = turns(sides_.size(), options_.rounds);
     for (std::size_t turn = 0; turn < order.size() && !measured_.interrupted; ++turn) {
       GODWIT_TRY(run_one(order[turn], turn / sides_.size() + 1));

@@ -97,6 +97,7 @@ Status TargetBulk::on_frame(const wire::FrameView& frame) {
     }
     case wire::MessageType::kBarrier: {
       GODWIT_TRY_ASSIGN(auto barrier, wire::decode_barrier(frame.body));
+      GODWIT_TRY(plane_.prepare_guest());
       channel_->send(wire::MessageType::kBarrierAck, wire::BarrierAck{barrier.id});
       return {};
     }
