@@ -1,7 +1,7 @@
 # Sourced by perf/demo and tests/run: makes sure that the Debian packages godwit builds with are installed.
 
 godwit_packages=(g++ cmake ninja-build pkg-config liburing-dev libfmt-dev libboost-dev libmimalloc-dev libgtest-dev
-  libgmock-dev libexpected-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libxxhash-dev)
+  libgmock-dev libexpected-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libbenchmark-dev)
 
 # install_packages [PACKAGE...]: those, or what godwit builds with.
 install_packages() {

@@ -495,6 +495,7 @@ class Parser {
                 "cut-before-commit or cut-after-commit",
                 into(line_.migration.inject, parse_fault));
     table.flag("--no-checksum", no_checksum_, "send frames without checksums");
+    table.flag("--warm", line_.warm, "touch and free as much memory before, for steady figures");
   }
 
   Status finish(const Subcommand& sub) {

@@ -52,6 +52,7 @@ struct CommandLine {
   MigrationSettings migration;
   std::optional<PageId> drop_page;  ///< receive, for demo: the page of drop-page
   bool skip_register = false;       ///< receive, for demo
+  bool warm = false;  ///< demo
   bool json = false;
 };
 

@@ -21,6 +21,7 @@
 #include "progress.h"
 #include "report_json.h"
 #include "units_text.h"
+#include "warm.h"
 
 // Source and target as two real processes on this machine. The demo itself only steers: everything
 // goes through the same control sockets that `godwit migrate` uses.
@@ -422,6 +423,9 @@ int Demo::run() {
       return finish(failure_report(config_, line_.migration, status.error(), "start"), code);
     }
     return code;
+  }
+  if (line_.warm) {
+    warm_memory(config_.populated_bytes);
   }
   auto report = migrate();
   if (!report) {

@@ -39,6 +39,14 @@ Result<std::unique_ptr<PageStates>> PageStates::create(
   return states;
 }
 
+std::vector<std::uint64_t> PageStates::marks_of(const std::vector<std::uint64_t>& region_pages) {
+  std::vector<std::uint64_t> chunks;
+  for (const auto pages : region_pages) {
+    chunks.push_back((pages + kMarkPages - 1) / kMarkPages);
+  }
+  return chunks;
+}
+
 bool PageStates::contains(PageRun run) const {
   return run.region < region_pages_.size() && run.count > 0 &&
          run.first < region_pages_[run.region] &&
@@ -53,6 +61,9 @@ Status PageStates::mark_absent(PageRun run) {
                             run.region,
                             run.first,
                             run.count));
+  }
+  for (auto chunk = run.first / kMarkPages; chunk <= (run.end() - 1) / kMarkPages; ++chunk) {
+    announced_[run.region].set(chunk / 64, 1ULL << (chunk % 64));
   }
   std::uint64_t fresh = 0;
   std::uint64_t hash = 0;
@@ -184,8 +195,15 @@ PageRun PageStates::next_unmapped(RegionIndex region,
     return (seen & kStateMask) == kPresent && (seen & kBacked) != 0;
   };
   const auto end = region_pages_[region];
-  while (from < end && !usable(from)) {
-    ++from;
+  while (from < end) {
+    // A sparse guest is not walked page by page.
+    if (const auto chunk = from / kMarkPages; !announced_[region].test(chunk)) {
+      from = std::min((chunk + 1) * kMarkPages, end);
+    } else if (!usable(from)) {
+      ++from;
+    } else {
+      break;
+    }
   }
   PageRun run{region, from, 0};
   while (run.end() < end && run.count < most && usable(run.end())) {

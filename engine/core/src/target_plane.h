@@ -43,6 +43,7 @@ class TargetPlane {
   [[nodiscard]] std::uint64_t overtaken() const {
     return overtaken_.load(std::memory_order_relaxed);
   }
+  Status prepare_guest() { return machine_.guest->prepare(); }
   PageStates& states() { return *states_; }
   OpenFaults& open_faults() { return open_faults_; }
 

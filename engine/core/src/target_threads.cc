@@ -120,6 +120,7 @@ Status TargetBulk::on_frame(Slot& slot, const wire::FrameView& frame) {
     }
     case wire::MessageType::kBarrier: {
       GODWIT_TRY_ASSIGN(const auto barrier, wire::decode_barrier(frame.body));
+      GODWIT_TRY(plane_.prepare_guest());
       slot.channel->send(wire::MessageType::kBarrierAck, wire::BarrierAck{barrier.id});
       return {};
     }

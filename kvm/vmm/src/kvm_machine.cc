@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,7 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/random.h"
+#include "godwit/base/thread.h"
 #include "godwit/kvm/dirty_bitmap_log.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
@@ -87,7 +90,7 @@ class KvmMachine final : public Guest {
   KvmMachine(const KvmMachine&) = delete;
   KvmMachine& operator=(const KvmMachine&) = delete;
 
-  Status init();
+  Status init(bool register_in_background);
 
   // SourceGuest
   engine::MachineDescription describe() override;
@@ -98,6 +101,7 @@ class KvmMachine final : public Guest {
   Result<std::vector<engine::StateSection>> save_state() override;
   Status resume() override;
   // TargetGuest
+  Status prepare() override;
   Status load_state(std::span<const engine::StateSection> sections) override;
   Status run() override;
   engine::RunEdge run_edge() const override;
@@ -137,6 +141,7 @@ class KvmMachine final : public Guest {
   Status decode_vcpu(const engine::StateSection& section, Loaded& loaded) const;
   Status decode_machine(const engine::StateSection& section, Loaded& loaded) const;
   Status enter_all();
+  Status register_memory();
 
   const GuestConfig config_;
   OwnedMemory memory_;  // declared before everything that maps it into a guest
@@ -153,15 +158,23 @@ class KvmMachine final : public Guest {
   std::unique_ptr<engine::PopulatedScan> scan_;
   Phase phase_ = Phase::kNew;
   std::vector<std::uint64_t> stopped_tsc_;  ///< each vCPU's counter when it was stopped
+  std::mutex prepare_mutex_;  ///< prepare() comes from more than one thread of the target
+  Status registered_;         ///< read after registering_ has ended
+  std::jthread registering_;
   std::vector<std::unique_ptr<kvm::VcpuThread>> threads_;  // last: they use all of the above
 };
 
 // ------------------------------------------------------------------------------------------------
 // making
 
-Status KvmMachine::init() {
-  for (const auto& region : memory_.view().regions) {
-    GODWIT_TRY(vm_.add_memslot({region.gpa, region.page_count, region.guest}));
+Status KvmMachine::init(bool register_in_background) {
+  if (register_in_background) {
+    registering_ = start_thread("godwit-slots", ThreadRole::kBulk, [this] {
+      registered_ = register_memory();
+    });
+  } else {
+    registered_ = register_memory();
+    GODWIT_TRY(prepare());
   }
   vcpus_.reserve(config_.vcpus);
   for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
@@ -173,7 +186,6 @@ Status KvmMachine::init() {
   counter_hz_ = khz * 1000ULL;
   GODWIT_TRY_ASSIGN(plan_, plan_workload(config_, boot_.reserved_pages, counter_hz_));
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
-  dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
   scan_ = uffd::make_memfd_scan(memory_.view());
   stopped_tsc_.resize(config_.vcpus);
   for (auto& vcpu : vcpus_) {
@@ -189,6 +201,27 @@ Status KvmMachine::init() {
     threads_.push_back(std::move(thread));
   }
   return {};
+}
+
+/// Where KVM keeps page tables of its own for the guest (no hardware nesting, or a nested guest), a
+/// slot costs kernel memory by its size, ten bytes a page: 64 GiB take a tenth of a second and
+/// more.
+Status KvmMachine::register_memory() {
+  for (const auto& region : memory_.view().regions) {
+    GODWIT_TRY(vm_.add_memslot({region.gpa, region.page_count, region.guest}));
+  }
+  return {};
+}
+
+Status KvmMachine::prepare() {
+  const std::lock_guard lock(prepare_mutex_);
+  if (registering_.joinable()) {
+    registering_.join();
+  }
+  if (registered_ && dirty_ == nullptr) {
+    dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
+  }
+  return registered_;
 }
 
 Status KvmMachine::boot() {
@@ -493,6 +526,7 @@ Status KvmMachine::load_state(std::span<const engine::StateSection> sections) {
         ErrorCode::kRefused, "load_state", "this machine has been started or loaded before");
   }
   GODWIT_TRY_ASSIGN(auto loaded, decode(sections));
+  GODWIT_TRY(prepare());
   // From here on the machine is modified: an error leaves it unusable.
   phase_ = Phase::kBroken;
   if (config_.skip_register) {
@@ -565,7 +599,7 @@ Result<std::unique_ptr<Guest>> make_kvm_guest(const GuestConfig& config,
   GODWIT_TRY_ASSIGN(auto memory, OwnedMemory::create(region_layout(config.memory_bytes), options));
   auto machine =
       std::make_unique<KvmMachine>(config, std::move(memory), std::move(system), std::move(vm));
-  GODWIT_TRY(machine->init());
+  GODWIT_TRY(machine->init(options.register_in_background));
   return std::unique_ptr<Guest>(std::move(machine));
 }
 

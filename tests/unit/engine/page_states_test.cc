@@ -99,6 +99,22 @@ TEST(PageStates, MapsWholeRunsOfValidPagesInsideTheWindow) {
   EXPECT_EQ(states->next_unmapped(0, 0, 10).count, 0U);
 }
 
+TEST(PageStates, FindsTheFewPagesOfALargeRegion) {
+  const std::uint64_t pages = 1ULL << 22;
+  const auto states = make({pages + 3, 700});
+  const std::vector<std::uint64_t> backed{511, 512, 1ULL << 20, pages + 2};
+  for (const auto page : backed) {
+    ASSERT_TRUE(states->mark_absent({0, page, 1}));
+    ASSERT_TRUE(states->claim({0, page}, PageOwner::kBulk).claimed);
+    states->publish({0, page}, PageOwner::kBulk, true);
+  }
+  EXPECT_EQ(states->next_unmapped(0, 0, 512), (PageRun{0, 511, 2}));
+  EXPECT_EQ(states->next_unmapped(0, 513, 512), (PageRun{0, 1ULL << 20, 1}));
+  EXPECT_EQ(states->next_unmapped(0, (1ULL << 20) + 1, 512), (PageRun{0, pages + 2, 1}));
+  EXPECT_EQ(states->next_unmapped(0, pages + 3, 512).count, 0U);
+  EXPECT_EQ(states->next_unmapped(1, 0, 512).count, 0U);
+}
+
 // The reference: one plain record a page.
 struct Model {
   enum State { kPresent, kAbsent, kClaimed, kMapped } state = kPresent;

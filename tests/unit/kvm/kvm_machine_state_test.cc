@@ -79,6 +79,36 @@ INSTANTIATE_TEST_SUITE_P(KvmMachine,
                                             ::testing::Values(Workload::kRandomWrite,
                                                               Workload::kIdle)));
 
+TEST(KvmMachineState, MovesToAMachineThatRegistersItsMemoryInTheBackground) {
+  GODWIT_NEED_KVM();
+  auto config = small_kvm_config();
+  config.memory_bytes = 8 * kGiB;  // two slots, large enough to take a while
+  auto guest = make(config);
+  ASSERT_OK(guest);
+  ASSERT_OK((*guest)->boot());
+  ASSERT_TRUE(wait_steps(**guest, 3));
+  ASSERT_OK((*guest)->quiesce());
+  const auto state = (*guest)->save_state();
+  ASSERT_OK(state);
+  for (const bool prepared : {true, false}) {
+    auto target = make_guest(config, MemoryOptions{.register_in_background = true});
+    ASSERT_OK(target);
+    if (prepared) {
+      ASSERT_OK((*target)->prepare());
+      ASSERT_OK((*target)->prepare());
+    }
+    copy_memory(**guest, **target);
+    ASSERT_OK((*target)->load_state(*state));  // waits itself where nobody called prepare()
+    std::string why;
+    EXPECT_NE((*target)->dirty_source(why), nullptr) << "the next hop needs one";
+    ASSERT_OK((*target)->run());
+    expect_clean_sweep(**target);
+    expect_no_errors(**target);
+  }
+  // One that is given up before it has finished ends in order.
+  ASSERT_OK(make_guest(config, MemoryOptions{.register_in_background = true}));
+}
+
 TEST(KvmMachineState, MovesInTheMiddleOfTheFillAndOfASweep) {
   GODWIT_NEED_KVM();
   auto config = small_kvm_config();

@@ -8,6 +8,7 @@
 
 #include "godwit/base/check.h"
 #include "godwit/base/units.h"
+#include "godwit/base/zeroed_array.h"
 
 namespace godwit::engine {
 
@@ -34,15 +35,15 @@ struct NoBitmapHooks {
 /// Lock-free bitmap of one region's pages, with a summary level.
 /// Shape: bit i of word w = page 64 w + i of the region.
 /// Thread: any number of producers (set) and claimers; harvest by one consumer at a time.
-/// Cost: one bit a page plus 1/64; a harvest costs O(dirty words).
+/// Cost: one bit a page plus 1/64, of the parts that were ever written; a harvest costs O(dirty words).
 template <typename Hooks = NoBitmapHooks>
 class BasicAtomicBitmap {
  public:
   explicit BasicAtomicBitmap(std::uint64_t bits)
       : bits_(bits),
         words_((bits + 63) / 64),
-        leaf_(std::make_unique<std::atomic<std::uint64_t>[]>(words_)),
-        summary_(std::make_unique<std::atomic<std::uint64_t>[]>((words_ + 63) / 64)) {}
+        leaf_(words_),
+        summary_((words_ + 63) / 64) {}
 
   [[nodiscard]] std::uint64_t bit_count() const { return bits_; }
   [[nodiscard]] std::uint64_t word_count() const { return words_; }
@@ -52,12 +53,12 @@ class BasicAtomicBitmap {
     GODWIT_CHECK(word < words_);
     // release: what the producer wrote before is visible to the claimer or harvester that acquires
     // the leaf.
-    const auto before = leaf_[word].fetch_or(mask, std::memory_order_acq_rel);
+    const auto before = leaf(word).fetch_or(mask, std::memory_order_acq_rel);
     Hooks::between_leaf_and_summary();
     if (!Hooks::kSummaryOnlyWhenLeafWasZero || before == 0) {
       // release: pairs with the acquire exchange in harvest(): who sees the summary bit sees the
       // leaf.
-      summary_[word / 64].fetch_or(1ULL << (word % 64), std::memory_order_release);
+      summary(word / 64).fetch_or(1ULL << (word % 64), std::memory_order_release);
     }
     return before;
   }
@@ -66,12 +67,12 @@ class BasicAtomicBitmap {
   std::uint64_t claim(std::uint64_t word, std::uint64_t mask) {
     GODWIT_CHECK(word < words_);
     // acq_rel: pairs with set(); a bit is handed to exactly one claimer.
-    return leaf_[word].fetch_and(~mask, std::memory_order_acq_rel) & mask;
+    return leaf(word).fetch_and(~mask, std::memory_order_acq_rel) & mask;
   }
 
   /// The word as it is; pairs with set().
   [[nodiscard]] std::uint64_t word(std::uint64_t index) const {
-    return leaf_[index].load(std::memory_order_acquire);
+    return leaf(index).load(std::memory_order_acquire);
   }
   [[nodiscard]] bool test(std::uint64_t bit) const {
     return ((word(bit / 64) >> (bit % 64)) & 1) != 0;
@@ -83,14 +84,14 @@ class BasicAtomicBitmap {
     for (std::uint64_t s = 0; s < (words_ + 63) / 64; ++s) {
       // acquire: pairs with the release in set(). The plain load first keeps clean cache lines
       // shared.
-      if (summary_[s].load(std::memory_order_relaxed) == 0) {
+      if (summary(s).load(std::memory_order_relaxed) == 0) {
         continue;
       }
-      auto flagged = summary_[s].exchange(0, std::memory_order_acq_rel);
+      auto flagged = summary(s).exchange(0, std::memory_order_acq_rel);
       while (flagged != 0) {
         const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
         flagged &= flagged - 1;
-        const auto bits = leaf_[index].exchange(0, std::memory_order_acq_rel);
+        const auto bits = leaf(index).exchange(0, std::memory_order_acq_rel);
         if (bits != 0) {
           found(index, bits);
         }
@@ -103,7 +104,7 @@ class BasicAtomicBitmap {
   [[nodiscard]] std::uint64_t next_word(std::uint64_t from) const {
     while (from < words_) {
       const auto s = from / 64;
-      auto flagged = summary_[s].load(std::memory_order_acquire) & (~0ULL << (from % 64));
+      auto flagged = summary(s).load(std::memory_order_acquire) & (~0ULL << (from % 64));
       while (flagged != 0) {
         const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
         if (word(index) != 0) {
@@ -117,10 +118,14 @@ class BasicAtomicBitmap {
   }
 
  private:
+  using Word = std::atomic_ref<std::uint64_t>;
+  [[nodiscard]] Word leaf(std::uint64_t word) const { return Word(leaf_.data()[word]); }
+  [[nodiscard]] Word summary(std::uint64_t word) const { return Word(summary_.data()[word]); }
+
   std::uint64_t bits_;
   std::uint64_t words_;
-  std::unique_ptr<std::atomic<std::uint64_t>[]> leaf_;
-  std::unique_ptr<std::atomic<std::uint64_t>[]> summary_;
+  ZeroedArray<std::uint64_t> leaf_;
+  ZeroedArray<std::uint64_t> summary_;
 };
 
 using AtomicBitmap = BasicAtomicBitmap<>;

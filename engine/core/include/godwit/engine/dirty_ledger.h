@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "godwit/base/zeroed_array.h"
 #include "godwit/engine/atomic_bitmap.h"
 #include "godwit/engine/ports.h"
 
@@ -82,7 +83,7 @@ class DirtyLedger {
   RegionBitmaps pending_;
   RegionBitmaps in_flight_;
   RegionBitmaps ever_;  // was pending at least once: counts the populated pages
-  std::vector<std::vector<std::uint8_t>> heat_;
+  std::vector<ZeroedArray<std::uint8_t>> heat_;
   std::uint64_t unique_pages_ = 0;
   std::atomic<std::uint64_t> pending_pages_{0};
   std::atomic<std::uint64_t> pending_hash_{0};

@@ -8,6 +8,7 @@
 #include "godwit/base/mapping.h"
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
+#include "godwit/engine/atomic_bitmap.h"
 
 namespace godwit::engine {
 
@@ -83,13 +84,17 @@ class PageStates {
 
  private:
   explicit PageStates(std::vector<std::uint64_t> region_pages)
-      : region_pages_(std::move(region_pages)) {}
+      : region_pages_(std::move(region_pages)), announced_(marks_of(region_pages_)) {}
+  /// Pages that share one bit of `announced_`.
+  static constexpr std::uint64_t kMarkPages = 512;
+  static std::vector<std::uint64_t> marks_of(const std::vector<std::uint64_t>& region_pages);
   [[nodiscard]] std::atomic<std::uint8_t>& at(PageId page) const {
     return reinterpret_cast<std::atomic<std::uint8_t>*>(tables_[page.region].data())[page.index];
   }
 
   std::vector<std::uint64_t> region_pages_;
   std::vector<Mapping> tables_;
+  RegionBitmaps announced_;  // chunks with a page that was ever absent: only these hold backed pages
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed
   std::atomic<std::uint64_t> absent_hash_{0};
   std::atomic<std::uint64_t> installed_{0};

@@ -137,6 +137,10 @@ class TargetGuest {
  public:
   virtual ~TargetGuest() = default;
   virtual const GuestMemory& memory() const = 0;
+  /// Waits for what the making of the machine still does in the background. Called when everything
+  /// of pre-copy is placed, while the guest still runs at the source (hybrid and post-copy), so that
+  /// load_state() finds nothing left to wait for. Errors: the machine cannot be used.
+  virtual Status prepare() { return {}; }
   /// Errors: kRefused when nothing was modified (recoverable); others leave the machine unusable.
   virtual Status load_state(std::span<const StateSection> sections) = 0;
   /// Enters all vCPUs; returns when they have been told to run. `first_ns` of run_edge() follows.

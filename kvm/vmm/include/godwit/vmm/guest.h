@@ -117,6 +117,8 @@ class Guest : public engine::SourceGuest, public engine::TargetGuest {
 /// How guest memory is made.
 struct MemoryOptions {
   bool with_alias = false;  ///< a second mapping, for placing pages (target)
+  /// KVM learns of the memory while pages already arrive; prepare() waits for it (target).
+  bool register_in_background = false;
 };
 
 /// Makes a machine with its memory; nothing runs yet: boot() it, or load_state() and run() it.

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace godwit::lab {
+
+// Exit codes of godwit-lab.
+inline constexpr int kExitOk = 0;      ///< every run verified, every limit met
+inline constexpr int kExitFailed = 1;  ///< a run was not verified, or a limit was missed
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitEnvironment = 3;
+inline constexpr int kExitInterrupted = 130;
+
+/// What every command needs.
+struct Common {
+  std::filesystem::path scenarios;  ///< directory
+  std::string godwit;               ///< path of the command that is measured
+  std::string out;                  ///< file for rows; empty = none
+  bool json = false;                ///< rows on stdout, no table
+  int interrupt_fd = -1;
+};
+
+struct RunLine {
+  std::string name;   ///< a scenario or a set
+  unsigned runs = 0;  ///< 0 = as the scenario says
+};
+
+struct CompareLine {
+  std::vector<std::string> scenarios;  ///< one (for both sides) or two
+  std::vector<std::string> set_a;      ///< KEY=VALUE for side A
+  std::vector<std::string> set_b;
+  std::string godwit_b;  ///< another build for side B; empty = the same
+  unsigned pairs = 9;
+  double alpha = 0.01;
+};
+
+/// Measures a scenario or a set and checks the limits. Returns the exit code.
+int run_command(const Common& common, const RunLine& line);
+/// Measures two sides in turns and says which figures differ. Returns the exit code.
+int compare_command(const Common& common, const CompareLine& line);
+
+}  // namespace godwit::lab

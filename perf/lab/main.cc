@@ -1,0 +1,106 @@
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "godwit/base/fd.h"
+
+#include "commands.h"
+#include "scenario.h"
+
+// godwit-lab: the judge of godwit's speed. Every run is a `godwit demo` with source and target as
+// processes of their own, and counts only if its guest has verified every page.
+
+namespace godwit::lab {
+namespace {
+
+/// The godwit command beside this program.
+std::string default_godwit() {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return (self.parent_path() / "godwit").string();
+}
+
+/// SIGINT and SIGTERM as a descriptor: the running child is ended first, results are kept.
+Fd signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGINT);
+  ::sigaddset(&set, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+void add_common(CLI::App& app, Common& common) {
+  app.add_option("--scenarios", common.scenarios, "directory of scenario files")
+      ->capture_default_str();
+  app.add_option("--godwit", common.godwit, "command to measure")->capture_default_str();
+  app.add_option("--out", common.out, "file for the rows, JSON lines");
+  app.add_flag("--json", common.json, "rows on stdout instead of tables");
+}
+
+int list_command(const Common& common) {
+  const auto lines = Library(common.scenarios).list();
+  if (!lines) {
+    fmt::print(stderr, "godwit-lab: {}\n", lines.error().message());
+    return kExitEnvironment;
+  }
+  for (const auto& line : *lines) {
+    fmt::print("{}\n", line);
+  }
+  return kExitOk;
+}
+
+int lab_main(int argc, char** argv) {
+  Common common;
+  common.scenarios = GODWIT_SCENARIOS;
+  common.godwit = default_godwit();
+  RunLine run_line;
+  CompareLine compare_line;
+  CLI::App app("godwit-lab: measures migrations on this machine");
+  app.require_subcommand(1);
+  auto* list = app.add_subcommand("list", "shows scenarios and sets");
+  list->add_option("--scenarios", common.scenarios, "directory of scenario files");
+  auto* run = app.add_subcommand("run", "measures a scenario or a set and checks its limits");
+  run->add_option("name", run_line.name, "scenario or set")->required();
+  run->add_option("--runs", run_line.runs, "runs of each point (as the scenario says)")
+      ->check(CLI::Range(1U, 1000U));
+  add_common(*run, common);
+  auto* compare = app.add_subcommand("compare", "measures two sides in turns: are they different?");
+  compare
+      ->add_option("--scenario",
+                   compare_line.scenarios,
+                   "scenario of side A, then of side B; one alone is taken for both")
+      ->required()
+      ->expected(1, 2);
+  compare->add_option("--pairs", compare_line.pairs, "runs of each side (9)")
+      ->check(CLI::Range(1U, 1000U));
+  compare->add_option("--set-a", compare_line.set_a, "KEY=VALUE: option of side A");
+  compare->add_option("--set-b", compare_line.set_b, "KEY=VALUE: option of side B");
+  compare->add_option("--godwit-b", compare_line.godwit_b, "another build for side B");
+  compare->add_option("--alpha", compare_line.alpha, "chance of a false alarm in a figure (0.01)")
+      ->check(CLI::Range(0.000001, 0.5));
+  add_common(*compare, common);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  const auto interrupt = signals();
+  common.interrupt_fd = interrupt.get();
+  if (list->parsed()) {
+    return list_command(common);
+  }
+  return run->parsed() ? run_command(common, run_line) : compare_command(common, compare_line);
+}
+
+}  // namespace
+}  // namespace godwit::lab
+
+int main(int argc, char** argv) {
+  return godwit::lab::lab_main(argc, argv);
+}

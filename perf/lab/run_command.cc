@@ -1,0 +1,164 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "figures.h"
+#include "runner.h"
+#include "stats.h"
+#include "table.h"
+
+namespace godwit::lab {
+namespace {
+
+/// Runs scenario after scenario; within one, its points and those it is measured against take
+/// turns.
+class RunSet {
+ public:
+  RunSet(const Common& common, const RunLine& line, Results& results)
+      : common_(common), line_(line), results_(results), library_(common.scenarios) {}
+
+  Status run() {
+    GODWIT_TRY_ASSIGN(const auto scenarios, library_.scenarios(line_.name));
+    for (const auto& scenario : scenarios) {
+      GODWIT_TRY(run_scenario(scenario));
+      if (interrupted_) {
+        break;
+      }
+    }
+    return {};
+  }
+  [[nodiscard]] int exit_code() const {
+    if (interrupted_) {
+      return kExitInterrupted;
+    }
+    return failed_ == 0 && missed_ == 0 ? kExitOk : kExitFailed;
+  }
+
+ private:
+  Status run_scenario(const Scenario& scenario) {
+    std::vector<Side> sides;
+    for (auto& point : scenario.points()) {
+      sides.push_back({scenario.name, std::move(point), common_.godwit});
+    }
+    const auto own = sides.size();
+    if (!scenario.against.empty()) {
+      GODWIT_TRY_ASSIGN(const auto other, library_.scenario(scenario.against));
+      const auto points = other.points();
+      if (points.size() != 1 && points.size() != own) {
+        return fail(ErrorCode::kInvalidArgument,
+                    "scenario",
+                    fmt::format("{}: '{}' has {} points, which are not to be paired with {}",
+                                scenario.name,
+                                other.name,
+                                points.size(),
+                                own));
+      }
+      for (const auto& point : points) {
+        sides.push_back({other.name, point, common_.godwit});
+      }
+    }
+    RunnerOptions options;
+    options.rounds = line_.runs != 0 ? line_.runs : scenario.runs;
+    options.interrupt_fd = common_.interrupt_fd;
+    options.set = line_.name;
+    GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results_));
+    failed_ += measured.failed;
+    interrupted_ = measured.interrupted;
+    GODWIT_TRY(summarize(sides, measured));
+    if (!interrupted_) {
+      GODWIT_TRY(check_limits(scenario, sides, measured, own));
+    }
+    return {};
+  }
+
+  Status summarize(const std::vector<Side>& sides, const Measured& measured) {
+    for (std::size_t i = 0; i < sides.size(); ++i) {
+      const auto& samples = measured.samples[i];
+      Json row;
+      row["scenario"] = sides[i].point.scenario;
+      row["swept"] = sides[i].point.swept;
+      row["runs"] = samples.size();
+      auto figures_json = Json::object();
+      std::vector<std::vector<std::string>> rows{{"", "median", "min", "max"}};
+      for (const auto& figure : figures()) {
+        const auto values = values_of(samples, figure.name);
+        if (values.empty()) {
+          continue;
+        }
+        const auto spread = spread_of(values);
+        figures_json[figure.name] = {
+            {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+        rows.push_back({figure.name,
+                        figure_text(figure.unit, spread.median),
+                        figure_text(figure.unit, spread.min),
+                        figure_text(figure.unit, spread.max)});
+      }
+      row["figures"] = std::move(figures_json);
+      GODWIT_TRY(results_.write("summary", row));
+      if (!results_.to_stdout()) {
+        fmt::print("\n{}, {} runs\n{}", sides[i].point.name(), samples.size(), table(rows));
+      }
+    }
+    return {};
+  }
+
+  Status check_limits(const Scenario& scenario,
+                      const std::vector<Side>& sides,
+                      const Measured& measured,
+                      std::size_t own) {
+    for (const auto& limit : scenario.limits) {
+      for (std::size_t i = 0; i < own; ++i) {
+        std::span<const Sample> against;
+        if (sides.size() > own) {
+          against = measured.samples[std::min(own + i, sides.size() - 1)];
+        }
+        const auto verdict = judge(limit, measured.samples[i], against);
+        missed_ += verdict.met ? 0 : 1;
+        Json row;
+        row["scenario"] = scenario.name;
+        row["swept"] = sides[i].point.swept;
+        row["figure"] = limit.figure;
+        row["value"] = verdict.value;
+        row["text"] = verdict.text;
+        row["met"] = verdict.met;
+        GODWIT_TRY(results_.write("limit", row));
+        fmt::print(results_.to_stdout() ? stderr : stdout,
+                   "{} {}: {}\n",
+                   verdict.met ? "PASS" : "FAIL",
+                   sides[i].point.name(),
+                   verdict.text);
+      }
+    }
+    return {};
+  }
+
+  const Common& common_;
+  const RunLine& line_;
+  Results& results_;
+  Library library_;
+  std::uint64_t failed_ = 0;
+  std::uint64_t missed_ = 0;
+  bool interrupted_ = false;
+};
+
+int complain(const Error& error) {
+  fmt::print(stderr, "godwit-lab: {}\n", error.message());
+  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
+}
+
+}  // namespace
+
+int run_command(const Common& common, const RunLine& line) {
+  auto results = Results::open(common.out, common.json);
+  if (!results) {
+    return complain(results.error());
+  }
+  RunSet set(common, line, *results);
+  if (auto done = set.run(); !done) {
+    return complain(done.error());
+  }
+  return set.exit_code();
+}
+
+}  // namespace godwit::lab

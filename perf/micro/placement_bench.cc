@@ -1,0 +1,75 @@
+#include "godwit/uffd/page_installer.h"
+
+#include "bench.h"
+#include "memory.h"
+
+// page_installer.cc: 64 pages at a time into 32 MiB of a memfd, by either way; into memory that was
+// never touched (fresh) and into memory that has its pages (warm).
+
+namespace godwit::micro {
+namespace {
+
+constexpr std::uint64_t kBytes = 32 * kMiB;
+constexpr std::uint64_t kRun = 64;
+
+void place_all(benchmark::State& state, engine::PagePlacer& placer, const std::byte* bytes) {
+  for (std::uint64_t page = 0; page < kBytes >> kPageShift; page += kRun) {
+    if (const auto done = placer.place({0, page, kRun}, bytes); !done) {
+      state.SkipWithError(done.error().message().c_str());
+      return;
+    }
+  }
+}
+
+void placement(benchmark::State& state, uffd::PlacementChoice choice, bool fresh) {
+  const auto source = random_bytes(kRun * kPageBytes, 4);
+  auto memory = TargetMemory::create(kBytes);
+  if (!memory) {
+    state.SkipWithError(memory.error().message().c_str());
+    return;
+  }
+  if (!fresh && !uffd::prealloc(memory->view)) {
+    state.SkipWithError("the memory cannot be populated");
+    return;
+  }
+  auto placer = uffd::make_memfd_placer(memory->view, choice, !fresh);
+  Outcome outcome(state);
+  for (auto _ : state) {
+    if (fresh) {
+      state.PauseTiming();
+      memory = TargetMemory::create(kBytes);
+      if (!memory) {
+        state.SkipWithError(memory.error().message().c_str());
+        return;
+      }
+      placer = uffd::make_memfd_placer(memory->view, choice, false);
+      state.ResumeTiming();
+    }
+    place_all(state, *placer, source.data());
+    state.PauseTiming();
+    outcome.is(
+        wire::hash64({memory->alias.data() + kBytes - kRun * kPageBytes, kRun * kPageBytes}));
+    state.ResumeTiming();
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kBytes));
+}
+
+void place_alias_fresh(benchmark::State& state) {
+  placement(state, uffd::PlacementChoice::kAlias, true);
+}
+void place_alias_warm(benchmark::State& state) {
+  placement(state, uffd::PlacementChoice::kAlias, false);
+}
+void place_pwrite_fresh(benchmark::State& state) {
+  placement(state, uffd::PlacementChoice::kPwrite, true);
+}
+void place_pwrite_warm(benchmark::State& state) {
+  placement(state, uffd::PlacementChoice::kPwrite, false);
+}
+BENCHMARK(place_alias_fresh)->Unit(benchmark::kMillisecond);
+BENCHMARK(place_alias_warm)->Unit(benchmark::kMillisecond);
+BENCHMARK(place_pwrite_fresh)->Unit(benchmark::kMillisecond);
+BENCHMARK(place_pwrite_warm)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace godwit::micro

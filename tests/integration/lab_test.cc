@@ -1,0 +1,96 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+// The lab cannot flatter: it calls equal things equal, and finds and sizes a delay that was
+// planted.
+
+namespace godwit {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Ran {
+  int code = -1;
+  std::string out;
+};
+
+Ran run_lab(const std::string& arguments) {
+  const auto line = fmt::format("timeout 250 {} {} 2>/dev/null", GODWIT_LAB, arguments);
+  Ran ran;
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) {
+    return ran;
+  }
+  char buffer[4096];
+  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
+    ran.out.append(buffer, got);
+  }
+  const int status = ::pclose(pipe);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return ran;
+}
+
+/// The last line: the comparison.
+Json last_row(const Ran& ran) {
+  const auto end = ran.out.find_last_not_of('\n');
+  const auto start = ran.out.find_last_of('\n', end);
+  return Json::parse(ran.out.substr(start == std::string::npos ? 0 : start + 1), nullptr, false);
+}
+
+// Seven pairs and alpha 0.001: only sides without any overlap are called different, which equal
+// sides are in 2 of 3432 comparisons.
+constexpr const char* kCompare = "compare --scenario same --pairs 7 --alpha 0.001 --json";
+
+TEST(Lab, EqualSidesAreNotCalledDifferent) {
+  const auto ran = run_lab(kCompare);
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto row = last_row(ran);
+  ASSERT_EQ(row.value("kind", ""), "comparison");
+  for (const auto* figure : {"downtime_ns", "guest_gap_ns"}) {
+    EXPECT_EQ(row["figures"][figure]["different"], false) << row["figures"][figure];
+  }
+}
+
+TEST(Lab, APlantedDelayIsFoundAndSized) {
+  const auto ran = run_lab(std::string(kCompare) + " --set-b inject=blackout-delay=200ms");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto row = last_row(ran);
+  ASSERT_EQ(row.value("kind", ""), "comparison");
+  for (const auto* name : {"downtime_ns", "guest_gap_ns"}) {
+    const auto& figure = row["figures"][name];
+    EXPECT_EQ(figure["different"], true) << figure;
+    const auto added = figure["b"]["median"].get<double>() - figure["a"]["median"].get<double>();
+    EXPECT_NEAR(added, 200e6, 20e6) << name;
+  }
+}
+
+TEST(Lab, ARunThatIsNotVerifiedFailsTheLab) {
+  const auto directory =
+      std::filesystem::temp_directory_path() / fmt::format("godwit-lab-{}", ::getpid());
+  std::filesystem::create_directories(directory);
+  std::ofstream(directory / "damaged.json")
+      << R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
+             "options": {"memory": "32MiB", "inject": "drop-page"}})";
+  const auto ran = run_lab(fmt::format("run damaged --json --scenarios {}", directory.string()));
+  std::filesystem::remove_all(directory);
+  EXPECT_EQ(ran.code, 1) << ran.out;
+  EXPECT_NE(ran.out.find(R"("verified":false)"), std::string::npos);
+}
+
+TEST(Lab, UsageErrorsExitWithTwo) {
+  EXPECT_EQ(run_lab("run no-such-scenario").code, 2);
+  EXPECT_EQ(run_lab("compare").code, 2);
+  EXPECT_EQ(run_lab("compare --scenario smoke-modes").code, 2) << "a sweep is no side";
+}
+
+}  // namespace
+}  // namespace godwit
