@@ -125,7 +125,7 @@ Status Demo::check_environment() {
   GODWIT_TRY(net::probe_uring());
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
-    if (const auto reason = uffd_unusable_reason(config_.kind); !reason.empty()) {
+    if (const auto reason = uffd_unusable_reason(config_.kind, config_.backing); !reason.empty()) {
       return fail(ErrorCode::kUnsupported, "", reason);
     }
   }
@@ -204,6 +204,8 @@ Status Demo::start_source() {
                                            std::to_string(config.rate_bytes_per_s),
                                            "--fill",
                                            std::string(vmm::fill_name(config.fill)),
+                                           "--backing",
+                                           std::string(vmm::backing_name(config.backing)),
                                            "--seed",
                                            std::to_string(config.seed)};
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));

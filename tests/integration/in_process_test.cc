@@ -15,6 +15,7 @@ struct Case {
   engine::Mode mode;
   vmm::Workload workload;
   std::uint32_t vcpus;
+  vmm::Backing backing = vmm::Backing::kMemfd;
 };
 
 vmm::GuestConfig config_of(const Case& c) {
@@ -25,6 +26,7 @@ vmm::GuestConfig config_of(const Case& c) {
   config.working_set_bytes = 16 * kMiB;
   config.vcpus = c.vcpus;
   config.workload = c.workload;
+  config.backing = c.backing;
   return config;
 }
 
@@ -66,7 +68,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   fmt::print(
       "total {:.1f} ms downtime {:.3f} ms (quiesce {} sync {} save {} transfer {} load {} resume "
       "{} us) demand {} "
-      "background {} overtaken {} faults {} p50 {} us\n",
+      "background {} overtaken {} faults {} p50 {} us retracted {} at switch {}\n",
       static_cast<double>(report.total_ns) / 1e6,
       static_cast<double>(report.downtime_ns) / 1e6,
       report.parts.quiesce / 1000,
@@ -79,7 +81,9 @@ TEST_P(GuestMigration, ArrivesWhole) {
       report.pages_background,
       report.pages_overtaken,
       report.target.faults.count(),
-      report.target.faults.quantile(0.5) / 1000);
+      report.target.faults.quantile(0.5) / 1000,
+      report.target.retracted,
+      report.target.retracted_at_switch);
   migration->arrived->stop();
   (*guest)->stop();
 }
@@ -95,16 +99,18 @@ std::vector<Case> cases() {
       for (const std::uint32_t vcpus : {1U, 2U}) {
         all.push_back({GODWIT_TEST_KIND, mode, workload, vcpus});
       }
+      all.push_back({GODWIT_TEST_KIND, mode, workload, 2, vmm::Backing::kAnonymous});
     }
   }
   return all;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}",
+  auto name = fmt::format("{}_{}_{}{}",
                           engine::mode_name(info.param.mode),
                           vmm::workload_name(info.param.workload),
-                          info.param.vcpus);
+                          info.param.vcpus,
+                          info.param.backing == vmm::Backing::kAnonymous ? "_anonymous" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

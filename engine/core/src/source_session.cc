@@ -25,7 +25,10 @@ namespace {
 
 constexpr std::size_t kControlReadAhead = 8192;
 constexpr std::int64_t kFlushNs = 1'000'000'000;
-constexpr std::uint64_t kBarrierId = 1;
+/// Towards a target that must unmap what becomes old: barriers go on until so few pages became old
+/// during one that unmapping those of the next costs the blackout little, or this many were sent.
+constexpr std::uint64_t kUnmapsAtSwitch = 256;
+constexpr std::uint64_t kMaxBarriers = 4;
 
 std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
   std::vector<std::uint64_t> pages;
@@ -410,6 +413,7 @@ class SourceSession::Impl {
         GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
         report_.target.placement = accept.placement;
         prealloc_ns_ = static_cast<std::int64_t>(accept.prealloc_ns);
+        target_maps_ = accept.placing_maps;
         if (machine_.state() != SourceState::kSetup || bulk_) {
           return fail(ErrorCode::kProtocol, "accept", "out of place");
         }
@@ -482,11 +486,10 @@ class SourceSession::Impl {
         return {};
       case wire::MessageType::kBarrierAck: {
         GODWIT_TRY_ASSIGN(auto ack, wire::decode_barrier_ack(frame.body));
-        if (ack.id != kBarrierId) {
+        if (ack.id != barrier_id_) {
           return fail(ErrorCode::kProtocol, "barrier", "acknowledgement of another barrier");
         }
-        push(SourceEvent::kBarrierAcked);
-        return {};
+        return barrier_passed();
       }
       case wire::MessageType::kRefuse: {
         GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
@@ -545,12 +548,14 @@ class SourceSession::Impl {
       return {};
     }
     GODWIT_TRY(tracking_->sync());
+    const auto pending_before = ledger_.pending_pages();
     Announcer announcer(channel);
     const auto announce = [&](PageRun run) { announcer.add(run); };
     const bool lose = options_.injection.fault == InjectedFault::kStalePage;
     last_dirtied_ =
         lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
              : ledger_.absorb_dirty(announce);
+    newly_pending_ = ledger_.pending_pages() - pending_before;
     return {};
   }
 
@@ -595,6 +600,7 @@ class SourceSession::Impl {
     end.bytes_per_s = round_report_.ns > 0 ? static_cast<double>(round_report_.bytes) * 1e9 /
                                                  static_cast<double>(round_report_.ns)
                                            : 0.0;
+    end.target_maps = target_maps_;
     end.switch_requested = switch_requested_.load(std::memory_order_acquire);
     if (end.bytes_per_s > 0) {
       bytes_per_s_ = end.bytes_per_s;
@@ -752,7 +758,19 @@ class SourceSession::Impl {
   // blackout
   Status send_barrier() {
     set_thread_role(ThreadRole::kUrgent);
-    bulk_->send(wire::MessageType::kBarrier, wire::Barrier{kBarrierId});
+    bulk_->send(wire::MessageType::kBarrier, wire::Barrier{++barrier_id_});
+    return {};
+  }
+
+  /// All that was sent is placed. Pages that the guest wrote meanwhile may be mapped at the target;
+  /// many of them are unmapped now, while the guest still runs, and not in the blackout.
+  Status barrier_passed() {
+    if (machine_.state() == SourceState::kBarrier && target_maps_ && tracking_started_ &&
+        newly_pending_ > kUnmapsAtSwitch && barrier_id_ < kMaxBarriers) {
+      GODWIT_TRY(sync_dirty(*bulk_));
+      return send_barrier();
+    }
+    push(SourceEvent::kBarrierAcked);
     return {};
   }
 
@@ -978,6 +996,7 @@ class SourceSession::Impl {
   bool accepted_ = false;
   bool stopped_ = false;
   bool cancelled_ = false;
+  bool target_maps_ = false;  // placing a page maps it there, so old ones cost an unmapping
   bool cut_when_sent_ = false;
   bool in_round_ = false;
   bool have_next_ = false;
@@ -985,7 +1004,9 @@ class SourceSession::Impl {
   unsigned next_frame_ = 0;
   BatchBuilder* on_the_way_ = nullptr;
   RoundReport round_report_;
-  std::uint64_t last_dirtied_ = 0;
+  std::uint64_t last_dirtied_ = 0;   // marks of the last sync
+  std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
+  std::uint64_t barrier_id_ = 0;     // of the last one sent
   std::uint64_t previous_pending_ = 0;
   std::uint64_t precopy_pages_ = 0;
   std::uint64_t background_pages_ = 0;

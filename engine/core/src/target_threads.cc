@@ -90,10 +90,7 @@ Status TargetBulk::on_frame(const wire::FrameView& frame) {
     }
     case wire::MessageType::kStale: {
       GODWIT_TRY_ASSIGN(auto stale, wire::decode_stale(frame.body));
-      for (const auto& run : stale.runs) {
-        GODWIT_TRY(plane_.states().mark_absent(run));
-      }
-      return {};
+      return plane_.announce(stale.runs, false);
     }
     case wire::MessageType::kBarrier: {
       GODWIT_TRY_ASSIGN(auto barrier, wire::decode_barrier(frame.body));
