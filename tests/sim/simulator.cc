@@ -227,16 +227,23 @@ Scenario Scenario::from_seed(std::uint64_t seed, SimBugs bugs) {
       static_cast<int>(TargetState::kNegotiating), static_cast<int>(TargetState::kCompleted)));
   s.mishap_delay_ns = static_cast<Ns>(chance.random.below(1ULL << chance.random.below(24)));
   s.stall_ns = chance.between(1'000'000, 400'000'000);
+  // Where no page comes after the switch, placing needs to map nothing.
+  const bool postcopy = s.options.mode == Mode::kHybrid || s.options.mode == Mode::kPostcopy;
+  if (postcopy && chance.chance(50)) {
+    s.placing = engine::Placing::kMaps;
+  }
   return s;
 }
 
 std::string Scenario::describe() const {
   return fmt::format(
-      "seed {}: mode {}, dirty {}, regions {}, mishap {} {:.3f} ms after {}, latency {} us, "
+      "seed {}: mode {}, dirty {}, placing maps {}, regions {}, mishap {} {:.3f} ms after {}, "
+      "latency {} us, "
       "timeout {} ms",
       seed,
       engine::mode_name(options.mode),
       static_cast<int>(dirty),
+      placing == engine::Placing::kMaps,
       region_pages.size(),
       static_cast<int>(mishap),
       static_cast<double>(mishap_delay_ns) / 1e6,

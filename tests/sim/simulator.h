@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "godwit/engine/options.h"
+#include "godwit/engine/ports.h"
 #include "godwit/engine/source_machine.h"
 #include "godwit/engine/target_machine.h"
 
@@ -40,9 +41,10 @@ struct SimBugs {
       false;  ///< the source sends a frame of pre-copy once more after the switch
   bool accept_late_precopy = false;  ///< the target takes it
   bool skip_claim = false;           ///< the target writes a page without having claimed it
+  bool skip_retract = false;         ///< the target leaves what became old in the page table
   [[nodiscard]] bool any() const {
     return source.commit_before_ready || publish_before_reset || clear_after_read || skip_barrier ||
-           late_precopy_frame || accept_late_precopy || skip_claim;
+           late_precopy_frame || accept_late_precopy || skip_claim || skip_retract;
   }
 };
 
@@ -62,6 +64,7 @@ struct Scenario {
   engine::TargetState target_trigger = engine::TargetState::kListening;
   Ns mishap_delay_ns = 0;
   Ns stall_ns = 0;
+  engine::Placing placing = engine::Placing::kBehind;
   SimBugs bugs;
 
   static Scenario from_seed(std::uint64_t seed, SimBugs bugs = {});

@@ -90,8 +90,9 @@ TEST(AnonymousScanOfReadPages, LeavesOutWhatWasOnlyReadWhereTheKernelTells) {
   std::vector<PageRun> best;
   std::vector<PageRun> pagemap;
   ASSERT_TRUE(make_anonymous_scan(memory.get())->scan([&](PageRun run) { best.push_back(run); }));
-  ASSERT_TRUE(make_anonymous_scan(memory.get(), AnonymousScanWay::kPagemap)
-                  ->scan([&](PageRun run) { pagemap.push_back(run); }));
+  ASSERT_TRUE(make_anonymous_scan(memory.get(), AnonymousScanWay::kPagemap)->scan([&](PageRun run) {
+    pagemap.push_back(run);
+  }));
   EXPECT_EQ(pagemap, (std::vector<PageRun>{{0, 2, 1}, {0, 4, 1}}));
   if (best == pagemap) {
     GTEST_SKIP() << "this kernel has no PAGEMAP_SCAN (Linux 6.7)";

@@ -49,8 +49,8 @@ class AnonymousTargetTest : public testing::Test {
   bool present(PageId page) {
     bool found = false;
     EXPECT_TRUE(make_anonymous_scan(memory(), AnonymousScanWay::kPagemap)->scan([&](PageRun run) {
-      found = found || (run.region == page.region && page.index >= run.first &&
-                        page.index < run.end());
+      found =
+          found || (run.region == page.region && page.index >= run.first && page.index < run.end());
     }));
     return found;
   }
