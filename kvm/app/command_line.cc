@@ -225,6 +225,8 @@ Result<T> known(std::optional<T> value, const std::string& text, const char* cho
 constexpr const char* kWorkloads =
     "idle, sequential-write, random-write, zipf-write, random-read, sequential-read";
 
+constexpr const char* kBackings = "memfd, anonymous";
+
 /// Sizes whose defaults depend on each other.
 struct GuestSizes {
   std::optional<std::uint64_t> memory, populated, working_set;
@@ -260,13 +262,10 @@ void add_seed(OptionTable& table, CommandLine& line) {
               into(line.config.seed, parse_number));
 }
 
-void add_backing(OptionTable& table) {
-  table.value("--backing", "kind of guest memory: memfd", [](const std::string& text) -> Status {
-    if (text != "memfd") {
-      return unknown(text, "memfd");
-    }
-    return {};
-  });
+void add_backing(OptionTable& table, CommandLine& line, const char* help) {
+  table.value("--backing", help, into(line.backing, [](const std::string& text) {
+                return known(vmm::parse_backing(text), text, kBackings);
+              }));
 }
 
 void add_congestion(OptionTable& table, CommandLine& line) {
@@ -321,6 +320,7 @@ void add_control(OptionTable& table, CommandLine& line) {
 
 Status finish_guest(CommandLine& line, const GuestSizes& sizes) {
   auto& config = line.config;
+  config.backing = line.backing.value_or(config.backing);
   config.memory_bytes = sizes.memory.value_or(kGiB);
   config.populated_bytes = sizes.populated.value_or(config.memory_bytes);
   config.working_set_bytes =
@@ -446,7 +446,7 @@ class Parser {
     add_control(table, line_);
     add_guest_options(table, line_, sizes_);
     add_seed(table, line_);
-    add_backing(table);
+    add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
     add_transport(table, line_.transport);
   }
   void add_receive() {
@@ -456,7 +456,7 @@ class Parser {
                 "tcp:HOST:PORT, port 0: the kernel chooses; or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));
     table.value("--memory", "largest guest that is accepted", into(line_.memory_cap, parse_size));
-    add_backing(table);
+    add_backing(table, line_, "kind of guest memory here: memfd or anonymous (the guest's)");
     add_congestion(table, line_);
     add_transport(table, line_.transport);
     add_timeout(table, line_);
@@ -482,7 +482,7 @@ class Parser {
         add(Command::kDemo, "demo", "source and target as two processes here, one migration");
     add_guest_options(table, line_, sizes_);
     add_seed(table, line_);
-    add_backing(table);
+    add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
     table.value("--listen",
                 "where both meet, tcp:HOST:PORT or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));

@@ -49,6 +49,7 @@ struct CommandLine {
   TransportChoice transport = TransportChoice::kAuto;  ///< of this process
   vmm::GuestConfig config;                             ///< its kind is decided by resolve_kind()
   std::optional<std::uint64_t> memory_cap;             ///< receive: --memory, if given
+  std::optional<vmm::Backing> backing;  ///< --backing, if given; at receive instead of the guest's
   MigrationSettings migration;
   std::optional<PageId> drop_page;  ///< receive, for demo: the page of drop-page
   bool skip_register = false;       ///< receive, for demo

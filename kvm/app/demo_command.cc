@@ -129,7 +129,7 @@ Status Demo::check_environment() {
   transport_ = net::loop_name(loop);
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
-    if (const auto reason = uffd_unusable_reason(config_.kind); !reason.empty()) {
+    if (const auto reason = uffd_unusable_reason(config_.kind, config_.backing); !reason.empty()) {
       return fail(ErrorCode::kUnsupported, "", reason);
     }
   }
@@ -210,6 +210,8 @@ Status Demo::start_source() {
                                            std::to_string(config.rate_bytes_per_s),
                                            "--fill",
                                            std::string(vmm::fill_name(config.fill)),
+                                           "--backing",
+                                           std::string(vmm::backing_name(config.backing)),
                                            "--seed",
                                            std::to_string(config.seed),
                                            "--transport",

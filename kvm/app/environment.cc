@@ -13,6 +13,7 @@
 
 #include "godwit/kvm/system.h"
 #include "godwit/net/ring_loop.h"
+#include "godwit/uffd/populated_scan.h"
 #include "godwit/uffd/uffd.h"
 
 #include "units_text.h"
@@ -111,6 +112,33 @@ std::uint64_t cgroup_headroom() {
   return least;
 }
 
+std::uint64_t file_bytes(const engine::GuestMemory& memory) {
+  constexpr std::uint64_t kBlockBytes =
+      512;  // stat(2): st_blocks counts these, whatever the file system
+  std::set<int> seen;
+  std::uint64_t bytes = 0;
+  for (const auto& region : memory.regions) {
+    struct stat info {};
+    if (region.fd >= 0 && seen.insert(region.fd).second && ::fstat(region.fd, &info) == 0) {
+      bytes += static_cast<std::uint64_t>(info.st_blocks) * kBlockBytes;
+    }
+  }
+  return bytes;
+}
+
+std::uint64_t anonymous_bytes(const engine::GuestMemory& memory) {
+  engine::GuestMemory anonymous;
+  for (const auto& region : memory.regions) {
+    if (region.fd < 0) {
+      anonymous.regions.push_back(region);
+    }
+  }
+  std::uint64_t bytes = 0;
+  // A failure leaves a figure too small; there is nobody to tell.
+  (void)uffd::make_anonymous_scan(anonymous)->scan([&](PageRun run) { bytes += run.bytes(); });
+  return bytes;
+}
+
 }  // namespace
 
 Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note) {
@@ -160,37 +188,28 @@ std::uint64_t available_address_space() {
   return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
 }
 
-std::string uffd_unusable_reason(vmm::GuestKind kind) {
+std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing) {
   const auto features = uffd::probe_features(
       kind == vmm::GuestKind::kKvm ? uffd::Mode::kAllFaults : uffd::Mode::kUserFaultsEnough);
   if (!features) {
     return features.error().message();
   }
-  if (!features->missing_shmem || !features->minor_shmem) {
+  if (backing == vmm::Backing::kMemfd && (!features->missing_shmem || !features->minor_shmem)) {
     return "userfaultfd: this kernel has no MINOR faults on shared memory; Linux 5.14 or later is "
            "needed";
   }
   return {};
 }
 
-ProcessMemory process_memory() {
+ProcessMemory process_memory(const engine::GuestMemory& guest) {
   constexpr const char* kStatus = "/proc/self/status";
-  return {field_of(kStatus, "RssAnon", 0) + field_of(kStatus, "RssFile", 0),
-          field_of(kStatus, "VmPTE", 0)};
+  const auto anonymous = field_of(kStatus, "RssAnon", 0);
+  const auto of_guest = std::min(anonymous, anonymous_bytes(guest));
+  return {anonymous - of_guest + field_of(kStatus, "RssFile", 0), field_of(kStatus, "VmPTE", 0)};
 }
 
 std::uint64_t allocated_bytes(const engine::GuestMemory& memory) {
-  constexpr std::uint64_t kBlockBytes =
-      512;  // stat(2): st_blocks counts these, whatever the file system
-  std::set<int> seen;
-  std::uint64_t bytes = 0;
-  for (const auto& region : memory.regions) {
-    struct stat info {};
-    if (seen.insert(region.fd).second && ::fstat(region.fd, &info) == 0) {
-      bytes += static_cast<std::uint64_t>(info.st_blocks) * kBlockBytes;
-    }
-  }
-  return bytes;
+  return file_bytes(memory) + anonymous_bytes(memory);
 }
 
 }  // namespace godwit::app

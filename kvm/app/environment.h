@@ -24,16 +24,16 @@ std::uint64_t available_memory();
 /// Bytes of address space that RLIMIT_AS leaves.
 std::uint64_t available_address_space();
 
-/// Why guests of `kind` cannot be served by userfaultfd here, or an empty string.
-std::string uffd_unusable_reason(vmm::GuestKind kind);
+/// Why guests of `kind` on such memory cannot be served by userfaultfd here, or an empty string.
+std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing);
 
-/// What this process holds beyond its guest's memory (which is shared memory and counts as
-/// RssShmem). Units: bytes.
+/// What this process holds beyond its guest's memory. Units: bytes.
 struct ProcessMemory {
-  std::uint64_t overhead = 0;     ///< RssAnon + RssFile
+  std::uint64_t overhead = 0;     ///< RssAnon + RssFile, without the guest's anonymous memory
   std::uint64_t page_tables = 0;  ///< VmPTE
 };
-ProcessMemory process_memory();
+/// A memfd counts as RssShmem and is no concern here. Cost: for anonymous memory, a scan of it.
+ProcessMemory process_memory(const engine::GuestMemory& guest);
 
 /// Bytes of guest memory that are allocated now, mapped or not.
 std::uint64_t allocated_bytes(const engine::GuestMemory& memory);

@@ -337,7 +337,7 @@ Result<Json> GuestService::telemetry() {
   }
   auto json = reply();
   json["telemetry"] = telemetry_json(guest->telemetry());
-  const auto memory = process_memory();
+  const auto memory = process_memory(guest->memory());
   json["overhead_bytes"] = memory.overhead;
   json["page_table_bytes"] = memory.page_tables;
   return json;
@@ -444,7 +444,7 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
   report_progress(*outgoing->session, connection);
   input.migration = outgoing->session->wait();
   input.cpu_ns = process_cpu_ns() - cpu_began;
-  input.memory = process_memory();
+  input.memory = process_memory(guest.memory());
   input.telemetry = guest.telemetry();
   if (options.injection.fault == engine::InjectedFault::kFlipBit &&
       !input.migration.injected_page) {

@@ -42,7 +42,9 @@ class Receiver {
   Receiver(const CommandLine& line, const Signals& signals)
       : line_(line),
         signals_(signals),
-        host_({.memory_cap = line.memory_cap, .skip_register = line.skip_register}) {}
+        host_({.memory_cap = line.memory_cap,
+               .backing = line.backing,
+               .skip_register = line.skip_register}) {}
 
   Result<int> run();
 

@@ -78,6 +78,8 @@ Json pages_json(const engine::MigrationReport& report) {
   json["overtaken"] = report.pages_overtaken;
   json["sent_twice_after_switch"] = report.pages_sent_twice;
   json["prefetched"] = report.pages_prefetched;
+  json["retracted"] = report.target.retracted;
+  json["retracted_at_switch"] = report.target.retracted_at_switch;
   return json;
 }
 
@@ -133,7 +135,7 @@ void add_placement(Json& json, const ReportInput& input) {
   json["transport"] = report.transport;
   json["dirty_source"] = report.dirty_source;
   json["placement"] = report.target.placement;
-  json["backing"] = "memfd";
+  json["backing"] = vmm::backing_name(input.config.backing);
   json["channels"] = report.channels;
   json["congestion"] = report.congestion.empty() ? input.settings.congestion : report.congestion;
   Json cpu;

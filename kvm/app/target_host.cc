@@ -6,6 +6,7 @@
 
 #include "godwit/base/log.h"
 #include "godwit/kvm/system.h"
+#include "godwit/uffd/anonymous_target.h"
 #include "godwit/uffd/fault_service.h"
 #include "godwit/uffd/page_installer.h"
 
@@ -87,11 +88,60 @@ Status check_kind(const vmm::GuestConfig& config) {
   return {};
 }
 
+Status prealloc(engine::TargetHost::Machine& machine, const engine::GuestMemory& memory) {
+  auto populated = uffd::prealloc(memory);
+  if (!populated) {
+    return fail(
+        populated.error().code, "the memory cannot be populated", populated.error().message());
+  }
+  machine.prealloc_ns = *populated;
+  return {};
+}
+
+Status make_anonymous_parts(engine::TargetHost::Machine& machine,
+                            const engine::GuestMemory& memory,
+                            bool process_guest,
+                            const engine::TargetHost::Options& options) {
+  if (!options.postcopy) {
+    machine.placer = uffd::make_direct_placer(memory);
+    return options.prealloc ? prealloc(machine, memory) : Status();
+  }
+  if (options.prealloc) {
+    log_warn(
+        "--prealloc populates nothing: a page of anonymous memory that is there cannot be waited "
+        "for; use --backing memfd, or --mode precopy");
+  }
+  GODWIT_TRY_ASSIGN(auto target, uffd::make_anonymous_target(memory, process_guest));
+  machine.placer = std::move(target.placer);
+  machine.faults = std::move(target.faults);
+  return {};
+}
+
+/// How pages get into the guest's memory and its faults are served.
+Status make_parts(engine::TargetHost::Machine& machine,
+                  const engine::GuestMemory& memory,
+                  const vmm::GuestConfig& config,
+                  const engine::TargetHost::Options& options) {
+  const bool process_guest = config.kind == vmm::GuestKind::kProcess;
+  if (config.backing == vmm::Backing::kAnonymous) {
+    return make_anonymous_parts(machine, memory, process_guest, options);
+  }
+  if (options.prealloc) {
+    GODWIT_TRY(prealloc(machine, memory));
+  }
+  machine.placer = uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
+  if (options.postcopy) {
+    GODWIT_TRY_ASSIGN(machine.faults, uffd::make_fault_service(memory, process_guest));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<engine::TargetHost::Machine> TargetHost::create(
     const engine::MachineDescription& description, const Options& options) {
   GODWIT_TRY_ASSIGN(auto config, find_config(description));
+  config.backing = limits_.backing.value_or(config.backing);
   GODWIT_TRY(check_layout(description, config));
   GODWIT_TRY(check_kind(config));
   if (limits_.memory_cap && config.memory_bytes > *limits_.memory_cap) {
@@ -100,7 +150,7 @@ Result<engine::TargetHost::Machine> TargetHost::create(
                               size_text(*limits_.memory_cap)));
   }
   if (options.postcopy) {
-    if (const auto reason = uffd_unusable_reason(config.kind); !reason.empty()) {
+    if (const auto reason = uffd_unusable_reason(config.kind, config.backing); !reason.empty()) {
       return refuse(
           fmt::format("this host cannot serve page faults, so it takes no hybrid or "
                       "post-copy migration: {}; use --mode precopy",
@@ -115,24 +165,13 @@ Result<engine::TargetHost::Machine> TargetHost::create(
     return refuse(guest.error().message());
   }
   Machine machine;
-  const auto& memory = (*guest)->memory();
-  if (options.prealloc) {
-    auto populated = uffd::prealloc(memory);
-    if (!populated) {
-      return refuse(fmt::format("the memory cannot be populated: {}", populated.error().message()));
-    }
-    machine.prealloc_ns = *populated;
+  if (auto filled = make_parts(machine, (*guest)->memory(), config, options); !filled) {
+    return refuse(filled.error().message());
   }
-  machine.placer = uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
-  if (options.postcopy) {
-    auto faults = uffd::make_fault_service(memory, config.kind == vmm::GuestKind::kProcess);
-    if (!faults) {
-      return refuse(faults.error().message());
-    }
-    machine.faults = std::move(*faults);
-  }
-  log_info(
-      "accepted a {} guest of {}", vmm::kind_name(config.kind), size_text(config.memory_bytes));
+  log_info("accepted a {} guest of {} on {} memory",
+           vmm::kind_name(config.kind),
+           size_text(config.memory_bytes),
+           vmm::backing_name(config.backing));
   machine.guest = std::move(*guest);
   return machine;
 }

@@ -15,6 +15,7 @@ class TargetHost final : public engine::TargetHost {
  public:
   struct Limits {
     std::optional<std::uint64_t> memory_cap;  ///< largest guest that is accepted, bytes
+    std::optional<vmm::Backing> backing;      ///< of guest memory here, whatever the source's is
     bool skip_register = false;               ///< plants GuestConfig::skip_register
   };
   explicit TargetHost(Limits limits) : limits_(limits) {}

@@ -86,7 +86,7 @@ void add_setup(Collector& out) {
   describe.populated_pages = 4096;
   describe.config = {{"workload", 0, 1, true, bytes_of("{}")}};
   out.add(MessageType::kDescribe, describe);
-  out.add(MessageType::kAccept, Accept{1500000, "alias"});
+  out.add(MessageType::kAccept, Accept{1500000, true, "uffd-copy"});
 }
 
 void add_pages(Collector& out) {

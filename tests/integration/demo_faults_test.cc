@@ -89,6 +89,35 @@ TEST_F(InjectedFault, LinkCutAfterCommitHoldsBothSides) {
   }
 }
 
+TEST_F(InjectedFault, EachIsCaughtOnAnonymousMemoryToo) {
+  const std::pair<const char*, int> faults[] = {{"flip-bit", 1},
+                                                {"flip-bit --no-checksum", 4},
+                                                {"drop-page", 4},
+                                                {"stale-page", 4},
+                                                {"skip-register", 4},
+                                                {"blackout-delay=50ms", 0},
+                                                {"cut-before-commit", 1},
+                                                {"cut-after-commit", 5}};
+  int turn = 0;
+  for (const auto& [fault, code] : faults) {
+    // The other kind of guest with each fault: the whole product takes too long for every run.
+    const auto* guest = turn++ % 2 == 0 ? "kvm" : "process";
+    const auto ran = inject(fault, fmt::format("--backing anonymous --guest {}", guest));
+    EXPECT_EQ(ran.code, code) << guest << " " << fault << "\n" << ran.out;
+  }
+}
+
+TEST(Prealloc, OnAnonymousMemoryPopulatesWhereNoFaultIsWaitedForAndSaysSoElsewhere) {
+  const std::string line = "demo --memory 64MiB --guest process --backing anonymous --prealloc ";
+  const auto precopy = run_command(line + "--json --mode precopy");
+  ASSERT_TRUE(precopy.report.is_object()) << precopy.out;
+  EXPECT_EQ(precopy.code, 0);
+  EXPECT_GT(precopy.report["prealloc_ns"].get<std::int64_t>(), 0);
+  const auto hybrid = run_command(line, true);
+  EXPECT_EQ(hybrid.code, 0) << hybrid.out;
+  EXPECT_NE(hybrid.out.find("--prealloc populates nothing"), std::string::npos) << hybrid.out;
+}
+
 // A writer at full speed, over and over: the race that a single run does not meet.
 void many_hybrid_runs(int runs) {
   for (int i = 0; i < runs; ++i) {

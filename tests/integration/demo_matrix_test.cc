@@ -15,6 +15,7 @@ struct Case {
   std::string guest;
   int vcpus;
   std::string workload;
+  std::string backing = "memfd";
 };
 
 class DemoMatrix : public testing::TestWithParam<Case> {};
@@ -25,13 +26,19 @@ TEST_P(DemoMatrix, CompletesVerified) {
     GODWIT_NEED_KVM();
   }
   const auto ran = run_command(fmt::format(
-      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {}", c.mode, c.guest, c.vcpus, c.workload));
+      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {} --backing {}",
+      c.mode,
+      c.guest,
+      c.vcpus,
+      c.workload,
+      c.backing));
   ASSERT_TRUE(ran.report.is_object()) << ran.out;
   EXPECT_EQ(ran.code, 0) << ran.out;
   const auto& report = ran.report;
   EXPECT_EQ(report["schema"], "godwit.report.v1");
   ASSERT_EQ(report["outcome"], "completed") << ran.out;
   EXPECT_EQ(report["guest"]["kind"], c.guest);
+  EXPECT_EQ(report["backing"], c.backing);
   const auto& verified = report["verified"];
   EXPECT_EQ(verified["mismatches"], 0);
   EXPECT_EQ(verified["guest_errors"], 0);
@@ -39,6 +46,18 @@ TEST_P(DemoMatrix, CompletesVerified) {
   EXPECT_EQ(verified["pages_checked"], verified["pages_expected"]);
   const auto& pages = report["pages"];
   EXPECT_EQ(pages["sent_twice_after_switch"], 0);
+  const bool postcopy = c.mode == "hybrid" || c.mode == "postcopy";
+  if (c.backing == "anonymous") {
+    EXPECT_EQ(report["placement"], postcopy ? "uffd-copy" : "memcpy");
+    EXPECT_LE(pages["retracted_at_switch"], pages["retracted"]);
+    if (c.mode == "hybrid" && c.workload == "random-write") {
+      EXPECT_GT(pages["retracted"], 0) << ran.out;
+    } else if (c.mode != "hybrid") {
+      EXPECT_EQ(pages["retracted"], 0) << ran.out;
+    }
+  } else {
+    EXPECT_EQ(pages["retracted"], 0) << "nothing is mapped before the switch";
+  }
   EXPECT_EQ(pages["populated"].get<std::uint64_t>(),
             pages["sent"].get<std::uint64_t>() + pages["zero"].get<std::uint64_t>());
   const auto ns = [&](const char* name) { return report[name].get<std::int64_t>(); };
@@ -49,7 +68,7 @@ TEST_P(DemoMatrix, CompletesVerified) {
   }
   EXPECT_EQ(parts, ns("downtime_ns"));
   EXPECT_GE(ns("guest_gap_ns"), ns("downtime_ns"));
-  if (c.workload == "random-write" && (c.mode == "hybrid" || c.mode == "postcopy")) {
+  if (c.workload == "random-write" && postcopy) {
     EXPECT_GT(report["faults"]["count"].get<std::uint64_t>(), 0U);
   }
 }
@@ -63,13 +82,21 @@ std::vector<Case> cases() {
           all.push_back({mode, guest, vcpus, workload});
         }
       }
+      all.push_back({mode, guest, 2, "random-write", "anonymous"});
+      all.push_back({mode, guest, 1, "random-read", "anonymous"});
+      all.push_back({mode, guest, 1, "idle", "anonymous"});
     }
   }
   return all;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}_{}", info.param.mode, info.param.guest, info.param.vcpus, info.param.workload);
+  auto name = fmt::format("{}_{}_{}_{}_{}",
+                          info.param.mode,
+                          info.param.guest,
+                          info.param.vcpus,
+                          info.param.workload,
+                          info.param.backing);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

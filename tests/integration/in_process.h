@@ -6,6 +6,7 @@
 #include "godwit/engine/source_session.h"
 #include "godwit/engine/target_session.h"
 #include "godwit/net/uring_transport.h"
+#include "godwit/uffd/anonymous_target.h"
 #include "godwit/uffd/fault_service.h"
 #include "godwit/uffd/page_installer.h"
 #include "godwit/vmm/guest.h"
@@ -23,12 +24,20 @@ class PlainHost : public engine::TargetHost {
     config.skip_register = skip_register;
     GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {.with_alias = true}));
     Machine machine;
-    machine.placer =
-        uffd::make_memfd_placer(guest->memory(), uffd::PlacementChoice::kAuto, options.prealloc);
-    if (options.postcopy) {
-      GODWIT_TRY_ASSIGN(
-          machine.faults,
-          uffd::make_fault_service(guest->memory(), config.kind == vmm::GuestKind::kProcess));
+    const auto& memory = guest->memory();
+    const bool process = config.kind == vmm::GuestKind::kProcess;
+    if (config.backing == vmm::Backing::kAnonymous && options.postcopy) {
+      GODWIT_TRY_ASSIGN(auto parts, uffd::make_anonymous_target(memory, process));
+      machine.placer = std::move(parts.placer);
+      machine.faults = std::move(parts.faults);
+    } else if (config.backing == vmm::Backing::kAnonymous) {
+      machine.placer = uffd::make_direct_placer(memory);
+    } else {
+      machine.placer =
+          uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
+      if (options.postcopy) {
+        GODWIT_TRY_ASSIGN(machine.faults, uffd::make_fault_service(memory, process));
+      }
     }
     machine.guest = std::move(guest);
     return machine;

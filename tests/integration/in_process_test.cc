@@ -21,6 +21,7 @@ struct Case {
   vmm::Workload workload;
   std::uint32_t vcpus;
   std::uint32_t channels = 1;
+  vmm::Backing backing = vmm::Backing::kMemfd;
 };
 
 vmm::GuestConfig config_of(const Case& c) {
@@ -31,6 +32,7 @@ vmm::GuestConfig config_of(const Case& c) {
   config.working_set_bytes = 16 * kMiB;
   config.vcpus = c.vcpus;
   config.workload = c.workload;
+  config.backing = c.backing;
   return config;
 }
 
@@ -76,7 +78,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   fmt::print(
       "total {:.1f} ms downtime {:.3f} ms (quiesce {} sync {} save {} transfer {} load {} resume "
       "{} us) demand {} "
-      "background {} overtaken {} faults {} p50 {} us\n",
+      "background {} overtaken {} faults {} p50 {} us retracted {} at switch {}\n",
       static_cast<double>(report.total_ns) / 1e6,
       static_cast<double>(report.downtime_ns) / 1e6,
       report.parts.quiesce / 1000,
@@ -89,7 +91,9 @@ TEST_P(GuestMigration, ArrivesWhole) {
       report.pages_background,
       report.pages_overtaken,
       report.target.faults.count(),
-      report.target.faults.quantile(0.5) / 1000);
+      report.target.faults.quantile(0.5) / 1000,
+      report.target.retracted,
+      report.target.retracted_at_switch);
   migration->arrived->stop();
   (*guest)->stop();
 }
@@ -105,21 +109,29 @@ std::vector<Case> cases() {
       for (const std::uint32_t vcpus : {1U, 2U}) {
         all.push_back({GODWIT_TEST_KIND, mode, workload, vcpus});
       }
+      all.push_back({GODWIT_TEST_KIND, mode, workload, 2, 1, vmm::Backing::kAnonymous});
     }
     // More channels than lanes, and more lanes than one.
     for (const std::uint32_t channels : {2U, 4U, 17U}) {
       all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, channels});
     }
+    all.push_back({GODWIT_TEST_KIND,
+                   mode,
+                   vmm::Workload::kRandomWrite,
+                   2,
+                   4,
+                   vmm::Backing::kAnonymous});
   }
   return all;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}_{}_channels",
+  auto name = fmt::format("{}_{}_{}_{}_channels{}",
                           engine::mode_name(info.param.mode),
                           vmm::workload_name(info.param.workload),
                           info.param.vcpus,
-                          info.param.channels);
+                          info.param.channels,
+                          info.param.backing == vmm::Backing::kAnonymous ? "_anonymous" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -24,7 +24,7 @@ SimTarget::SimTarget(World& world, const Scenario& scenario, LinkModel& link, Fa
       link_(link),
       guest_(guest),
       memory_(scenario.region_pages, 0),
-      states_(std::move(*engine::PageStates::create(scenario.region_pages))),
+      states_(std::move(*engine::PageStates::create(scenario.region_pages, scenario.placing))),
       mapped_(scenario.region_pages, false),
       writers_(scenario.region_pages, 0),
       installed_after_switch_(scenario.region_pages, 0) {
@@ -215,6 +215,12 @@ void SimTarget::on_stale(const Message& message) {
       }
       return protocol_error();
     }
+    if (scenario_.placing == engine::Placing::kMaps && !scenario_.bugs.skip_retract) {
+      for (auto index = run.first; index < run.end(); ++index) {
+        mapped_[{run.region, index}] = false;
+        memory_[{run.region, index}] = 0;
+      }
+    }
   }
 }
 
@@ -382,7 +388,11 @@ void SimTarget::end_pages(ChannelName channel, const Message& message) {
       continue;
     }
     const bool requested = states_->publish(page.page, owner, page.content != 0 || page.backed);
-    if (requested) {
+    const bool filled = page.content != 0 || page.backed;
+    if (filled && scenario_.placing == engine::Placing::kMaps) {
+      mapped_[page.page] = true;
+      wake(page.page);
+    } else if (requested) {
       map_around(page.page);
     }
   }

@@ -136,6 +136,12 @@ TEST(PlantedBug, AnnouncementOnAnotherChannelThanThePagesIsFoundByTheFinalSync) 
   EXPECT_GT(seeds_that_find(bugs, "disagree"), 0U);
 }
 
+TEST(PlantedBug, OldPageLeftInThePageTableIsFound) {
+  SimBugs bugs;
+  bugs.skip_retract = true;
+  EXPECT_GT(seeds_that_find(bugs, "stale read"), 0U);
+}
+
 TEST(PlantedBug, NoneIsFoundWhereNoneIsPlanted) {
   EXPECT_EQ(seeds_that_find({}, ""), 0U);
 }

@@ -229,17 +229,24 @@ Scenario Scenario::from_seed(std::uint64_t seed, SimBugs bugs) {
   constexpr std::uint32_t kChannelCounts[] = {1, 1, 2, kMostBulkChannels};
   s.options.channels = kChannelCounts[chance.random.below(std::size(kChannelCounts))];
   s.stall_ns = chance.between(1'000'000, 400'000'000);
+  // Where no page comes after the switch, placing needs to map nothing.
+  const bool postcopy = s.options.mode == Mode::kHybrid || s.options.mode == Mode::kPostcopy;
+  if (postcopy && chance.chance(50)) {
+    s.placing = engine::Placing::kMaps;
+  }
   return s;
 }
 
 std::string Scenario::describe() const {
   return fmt::format(
-      "seed {}: mode {}, channels {}, dirty {}, regions {}, mishap {} {:.3f} ms after {}, latency {} us, "
+      "seed {}: mode {}, channels {}, dirty {}, placing maps {}, regions {}, mishap {} {:.3f} ms "
+      "after {}, latency {} us, "
       "timeout {} ms",
       seed,
       engine::mode_name(options.mode),
       options.channels,
       static_cast<int>(dirty),
+      placing == engine::Placing::kMaps,
       region_pages.size(),
       static_cast<int>(mishap),
       static_cast<double>(mishap_delay_ns) / 1e6,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "godwit/engine/options.h"
+#include "godwit/engine/ports.h"
 #include "godwit/engine/source_machine.h"
 #include "godwit/engine/target_machine.h"
 
@@ -41,9 +42,10 @@ struct SimBugs {
   bool accept_late_precopy = false;  ///< the target takes it
   bool no_chunk_rule = false;        ///< stale pages are announced on any bulk channel
   bool skip_claim = false;           ///< the target writes a page without having claimed it
+  bool skip_retract = false;         ///< the target leaves what became old in the page table
   [[nodiscard]] bool any() const {
     return source.commit_before_ready || publish_before_reset || clear_after_read || skip_barrier ||
-           late_precopy_frame || accept_late_precopy || no_chunk_rule || skip_claim;
+           late_precopy_frame || accept_late_precopy || no_chunk_rule || skip_claim || skip_retract;
   }
 };
 
@@ -63,6 +65,7 @@ struct Scenario {
   engine::TargetState target_trigger = engine::TargetState::kListening;
   Ns mishap_delay_ns = 0;
   Ns stall_ns = 0;
+  engine::Placing placing = engine::Placing::kBehind;
   SimBugs bugs;
 
   static Scenario from_seed(std::uint64_t seed, SimBugs bugs = {});

@@ -1,14 +1,14 @@
 #include "godwit/uffd/fault_service.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "godwit/uffd/uffd.h"
 
-#include "address_map.h"
 #include "data_extent.h"
+#include "fault_service_base.h"
 
 // Mapping pages whose content is in the file, while others do the same.
 //
@@ -41,79 +41,28 @@ namespace {
 /// Turns between "hole" and "exists" at one page; a race with another thread takes one.
 constexpr int kMaxTurnsAtOnePage = 16;
 
-class MemfdFaultService final : public engine::FaultService {
+class MemfdFaultService final : public FaultServiceBase {
  public:
   MemfdFaultService(const engine::GuestMemory& memory, Uffd uffd)
-      : memory_(memory), addresses_(memory), uffd_(std::move(uffd)) {}
-
-  Status arm() override {
-    for (std::size_t i = 0; i < memory_.regions.size(); ++i) {
-      const auto& region = memory_.regions[i];
-      auto status = uffd_.register_range(
-          region.guest, region.page_count << kPageShift, Registration::kMissingAndMinor);
-      if (!status) {
-        (void)unregister_first(i);
-        return status;
-      }
-    }
-    return {};
-  }
-
-  Status disarm() override { return unregister_first(memory_.regions.size()); }
-
-  [[nodiscard]] int fd() const override { return uffd_.fd(); }
-
-  Result<std::size_t> read(std::span<engine::PageFault> faults) override {
-    std::array<RawFault, kMaxFaultsPerRead> raw;
-    GODWIT_TRY_ASSIGN(const auto count,
-                      uffd_.read_faults(std::span(raw).first(std::min(raw.size(), faults.size()))));
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto page = addresses_.find(raw[i].address);
-      if (!page) {
-        return fail(ErrorCode::kInternal, "read userfaultfd", "a fault outside the guest's memory");
-      }
-      faults[i] = {*page, raw[i].minor};
-    }
-    return count;
-  }
-
-  Result<engine::MapResult> map(PageRun run) override;
+      : FaultServiceBase(
+            memory, std::make_shared<Uffd>(std::move(uffd)), Registration::kMissingAndMinor) {}
 
  private:
-  Status unregister_first(std::size_t count);
-  Status map_pages(PageRun run, engine::MapResult& result);
+  Status map_pages(PageRun run, engine::MapResult& result) override;
   Result<std::uint64_t> fill_hole(RegionIndex region, std::uint64_t first, std::uint64_t end);
-
-  const engine::GuestMemory memory_;
-  const AddressMap addresses_;
-  Uffd uffd_;
 };
-
-Status MemfdFaultService::unregister_first(std::size_t count) {
-  // All of them, whatever one says: a region left behind would be a guest that hangs.
-  Status first_error;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto& region = memory_.regions[i];
-    auto status = uffd_.unregister_range(region.guest, region.page_count << kPageShift);
-    if (!status && first_error) {
-      first_error = std::move(status);
-    }
-  }
-  return first_error;
-}
 
 /// Gives the file zero pages from page `first` to where its hole ends, at most to `end`, and maps
 /// them; returns how many this call mapped, 0 when the hole is gone.
 Result<std::uint64_t> MemfdFaultService::fill_hole(RegionIndex region,
                                                    std::uint64_t first,
                                                    std::uint64_t end) {
-  const auto& memory = memory_.regions[region];
-  const auto from = memory.offset + (first << kPageShift);
-  GODWIT_TRY_ASSIGN(const auto data,
-                    next_data(memory.fd, from, memory.offset + (end << kPageShift)));
+  const auto& area = memory().regions[region];
+  const auto from = area.offset + (first << kPageShift);
+  GODWIT_TRY_ASSIGN(const auto data, next_data(area.fd, from, area.offset + (end << kPageShift)));
   // At least one page: if the hole is gone meanwhile, the kernel will say so.
   const auto bytes = std::max(data.start - from, kPageBytes);
-  const auto progress = uffd_.map_zero(memory_.page({region, first}), bytes);
+  const auto progress = uffd().map_zero(memory().page({region, first}), bytes);
   if (progress.sys_errno == 0 || progress.sys_errno == EAGAIN || progress.sys_errno == EEXIST) {
     return progress.bytes >> kPageShift;
   }
@@ -124,7 +73,7 @@ Status MemfdFaultService::map_pages(PageRun run, engine::MapResult& result) {
   int turns = 0;
   for (auto at = run.first; at < run.end();) {
     const auto progress =
-        uffd_.map_existing(memory_.page({run.region, at}), (run.end() - at) << kPageShift);
+        uffd().map_existing(memory().page({run.region, at}), (run.end() - at) << kPageShift);
     auto done = progress.bytes >> kPageShift;
     result.mapped += done;
     at += done;
@@ -159,20 +108,6 @@ Status MemfdFaultService::map_pages(PageRun run, engine::MapResult& result) {
     }
   }
   return {};
-}
-
-Result<engine::MapResult> MemfdFaultService::map(PageRun run) {
-  if (!holds(memory_, run)) {
-    return fail(ErrorCode::kInvalidArgument, "map", "pages outside the guest's memory");
-  }
-  engine::MapResult result;
-  auto status = map_pages(run, result);
-  if (result.already > 0) {
-    // Once for all skipped pages, also after an error: what was skipped is mapped.
-    GODWIT_TRY(uffd_.wake(memory_.page({run.region, run.first}), run.bytes()));
-  }
-  GODWIT_TRY(status);
-  return result;
 }
 
 }  // namespace

@@ -182,7 +182,9 @@ bool alias_wins() {
 
 Status populate(const engine::MemoryRegion& region) {
   const auto bytes = region.page_count << kPageShift;
-  if (region.alias == nullptr) {
+  // Anonymous memory has no other mapping than the guest's; nobody runs on it yet.
+  auto* where = region.fd < 0 ? region.guest : region.alias;
+  if (where == nullptr) {
     if (::fallocate(region.fd, 0, static_cast<off_t>(region.offset), static_cast<off_t>(bytes)) !=
         0) {
       return fail_errno(
@@ -192,7 +194,7 @@ Status populate(const engine::MemoryRegion& region) {
   }
   // EAGAIN: a page was busy elsewhere in the kernel; what is populated stays so, and the call walks
   // over it.
-  while (::madvise(region.alias, bytes, kUapiMadvPopulateWrite) != 0) {
+  while (::madvise(where, bytes, kUapiMadvPopulateWrite) != 0) {
     switch (errno) {
       case EAGAIN:
       case EINTR:

@@ -47,9 +47,13 @@ inline constexpr std::uint64_t kUapiScanWpMatching = 1ULL << 0;
 inline constexpr std::uint64_t kUapiScanCheckWpAsync = 1ULL << 1;
 /// Not write-protected: written since it was.
 inline constexpr std::uint64_t kUapiPageIsWritten = 1ULL << 1;
+inline constexpr std::uint64_t kUapiPageIsPresent = 1ULL << 3;
+inline constexpr std::uint64_t kUapiPageIsSwapped = 1ULL << 4;
+inline constexpr std::uint64_t kUapiPageIsPfnzero = 1ULL << 5;
 
 /// Populates page tables writable. since v5.14; spelled out because an older libc has no name for
 /// it.
 inline constexpr int kUapiMadvPopulateWrite = 23;
+
 
 }  // namespace godwit::uffd

@@ -120,6 +120,30 @@ Progress progress_of(int rc, int sys_errno, std::int64_t done, std::uint64_t ask
   return {done > 0 ? static_cast<std::uint64_t>(done) : 0, sys_errno};
 }
 
+/// How a registration is asked for, and which ioctls it must then allow.
+struct RegistrationUse {
+  std::uint64_t modes = 0;
+  std::uint64_t ioctls = 0;
+};
+
+RegistrationUse use_of(Registration what) {
+  constexpr std::uint64_t kContinue = 1ULL << _UFFDIO_CONTINUE;
+  constexpr std::uint64_t kZeropage = 1ULL << _UFFDIO_ZEROPAGE;
+  constexpr std::uint64_t kCopy = 1ULL << _UFFDIO_COPY;
+  constexpr std::uint64_t kProtect = 1ULL << _UFFDIO_WRITEPROTECT;
+  switch (what) {
+    case Registration::kMissingAndMinor:
+      return {UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR, kContinue | kZeropage};
+    case Registration::kWriteProtect:
+      return {UFFDIO_REGISTER_MODE_WP, kProtect};
+    case Registration::kMissing:
+      return {UFFDIO_REGISTER_MODE_MISSING, kCopy | kZeropage};
+    case Registration::kMissingAndWriteProtect:
+      return {UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP, kProtect | kZeropage};
+  }
+  return {};
+}
+
 std::uint64_t address_of(const std::byte* start) {
   return reinterpret_cast<std::uintptr_t>(start);
 }
@@ -149,11 +173,10 @@ Result<Uffd> Uffd::open(const Features& wanted, Mode mode) {
 }
 
 Status Uffd::register_range(std::byte* start, std::uint64_t bytes, Registration what) {
-  const bool tracks = what == Registration::kWriteProtect;
+  const auto use = use_of(what);
   uffdio_register request{};
   request.range = {address_of(start), bytes};
-  request.mode =
-      tracks ? UFFDIO_REGISTER_MODE_WP : UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR;
+  request.mode = use.modes;
   if (::ioctl(fd_.get(), UFFDIO_REGISTER, &request) != 0) {
     if (errno == EBUSY) {
       return fail(
@@ -161,14 +184,12 @@ Status Uffd::register_range(std::byte* start, std::uint64_t bytes, Registration 
     }
     return fail_errno(errno, "UFFDIO_REGISTER");
   }
-  const std::uint64_t needed = tracks ? 1ULL << _UFFDIO_WRITEPROTECT
-                                      : (1ULL << _UFFDIO_CONTINUE) | (1ULL << _UFFDIO_ZEROPAGE);
-  if ((request.ioctls & needed) != needed) {
+  if ((request.ioctls & use.ioctls) != use.ioctls) {
     // Registered, but of no use: take it back so that no fault ever waits here.
     (void)unregister_range(start, bytes);
     return fail(ErrorCode::kUnsupported,
                 "UFFDIO_REGISTER",
-                "this kind of memory cannot be served; use a memfd of 4 KiB pages");
+                "this kind of memory cannot be served this way; use a memfd of 4 KiB pages");
   }
   return {};
 }
@@ -219,6 +240,15 @@ Progress Uffd::map_zero(std::byte* start, std::uint64_t bytes) {
   request.range = {address_of(start), bytes};
   const int rc = ::ioctl(fd_.get(), UFFDIO_ZEROPAGE, &request);
   return progress_of(rc, rc == 0 ? 0 : errno, request.zeropage, bytes);
+}
+
+Progress Uffd::copy(std::byte* start, const std::byte* content, std::uint64_t bytes) {
+  uffdio_copy request{};
+  request.dst = address_of(start);
+  request.src = address_of(content);
+  request.len = bytes;
+  const int rc = ::ioctl(fd_.get(), UFFDIO_COPY, &request);
+  return progress_of(rc, rc == 0 ? 0 : errno, request.copy, bytes);
 }
 
 Result<std::size_t> Uffd::read_faults(std::span<RawFault> faults) {

@@ -68,6 +68,14 @@
 // protected already (nothing happens), or its record is on its way; protecting it early costs a
 // fault more and loses nothing: that record still marks it.
 //
+// Anonymous memory: a page that was never touched has no page-table entry that could be protected,
+// and its first write would go unseen. So the range is registered for MISSING faults too, and the
+// handler answers one with the shared zero page, which is nothing but another way of taking a
+// protection off: the record follows, and the write goes through. A read of such a page is recorded
+// as well, which costs a zero page on the wire and loses nothing.
+// (UFFD_FEATURE_WP_UNPOPULATED, 6.4, would protect absent entries too, but with markers that fill
+// page tables for all of the address space and that the pagemap shows as swapped pages.)
+//
 // Ending: the handler is joined before anything is unregistered, so it never meets an unregistered
 // range. Writers that fault in between wait until unregistering, which takes all protection off and
 // wakes them. What the handler had published by then is drained into the sink.
@@ -98,10 +106,16 @@ std::vector<std::uint64_t> region_sizes(const engine::GuestMemory& memory) {
   return sizes;
 }
 
-Features wanted_features() {
+bool is_anonymous(const engine::GuestMemory& memory) {
+  return std::any_of(memory.regions.begin(),
+                     memory.regions.end(),
+                     [](const engine::MemoryRegion& region) { return region.fd < 0; });
+}
+
+Features wanted_features(const engine::GuestMemory& memory) {
   Features wanted;
   wanted.wp = true;
-  wanted.wp_shmem = true;
+  wanted.wp_shmem = !is_anonymous(memory);
   return wanted;
 }
 
@@ -110,6 +124,7 @@ class WpDirtySource final : public engine::DirtySource {
   WpDirtySource(const engine::GuestMemory& memory, EventFd stop_signal)
       : memory_(memory),
         addresses_(memory),
+        anonymous_(is_anonymous(memory)),
         stop_signal_(std::move(stop_signal)),
         unprotected_(region_sizes(memory)) {
     batch_.reserve(kSyncBatch);
@@ -127,6 +142,7 @@ class WpDirtySource final : public engine::DirtySource {
   // The handler thread.
   void handle_faults();
   Status handle_batch(std::span<const RawFault> faults);
+  Status fill_missing(std::span<const RawFault> faults);
   Status unprotect(std::span<const PageId> pages);
   void publish(std::span<const PageId> pages);
   void give_up(Error error);
@@ -143,6 +159,7 @@ class WpDirtySource final : public engine::DirtySource {
 
   const engine::GuestMemory memory_;
   const AddressMap addresses_;
+  const bool anonymous_;
   EventFd stop_signal_;
   std::optional<Uffd> uffd_;
   engine::DirtySink* sink_ = nullptr;
@@ -196,7 +213,7 @@ Status WpDirtySource::handle_batch(std::span<const RawFault> faults) {
   std::size_t count = 0;
   for (const auto& fault : faults) {
     const auto page = addresses_.find(fault.address);
-    if (!page || !fault.write_protect) {
+    if (!page || (!fault.write_protect && (!anonymous_ || fault.minor))) {
       return fail(ErrorCode::kInternal, "read userfaultfd", "a fault that nobody registered for");
     }
     pages[count++] = *page;
@@ -210,12 +227,30 @@ Status WpDirtySource::handle_batch(std::span<const RawFault> faults) {
   // Odd. A full barrier on its way in: pairs with the load in wait_for_handler(), which reads it if
   // a writer that this batch is about to let go has finished its write before that call.
   handler_turn_.fetch_add(1, std::memory_order_seq_cst);
-  auto status = unprotect(batch);
+  auto status = anonymous_ ? fill_missing(faults) : Status();
+  if (status) {
+    status = unprotect(batch);
+  }
   publish(batch);  // also after a failure: some of them may be writable now
   // Even. release: pairs with the acquire in wait_for_handler(): who sees it sees the records.
   handler_turn_.fetch_add(1, std::memory_order_release);
   handler_turn_.notify_all();
   return status;
+}
+
+Status WpDirtySource::fill_missing(std::span<const RawFault> faults) {
+  for (const auto& fault : faults) {
+    if (fault.write_protect) {
+      continue;
+    }
+    auto* page = memory_.page(*addresses_.find(fault.address));
+    const auto filled = uffd_->map_zero(page, kPageBytes);
+    // EEXIST: another fault of the same page was answered. The unprotect() that follows wakes all.
+    if (filled.sys_errno != 0 && filled.sys_errno != EEXIST) {
+      return fail_errno(filled.sys_errno, "UFFDIO_ZEROPAGE");
+    }
+  }
+  return {};
 }
 
 Status WpDirtySource::unprotect(std::span<const PageId> pages) {
@@ -265,7 +300,7 @@ Status WpDirtySource::start(engine::DirtySink& sink) {
   if (handler_.joinable()) {
     return fail(ErrorCode::kState, "start", "write-protect tracking runs already");
   }
-  GODWIT_TRY_ASSIGN(auto opened, Uffd::open(wanted_features(), Mode::kUserFaultsEnough));
+  GODWIT_TRY_ASSIGN(auto opened, Uffd::open(wanted_features(memory_), Mode::kUserFaultsEnough));
   uffd_.emplace(std::move(opened));
   sink_ = &sink;
   failed_.store(false, std::memory_order_relaxed);  // no handler runs: nothing to pair with
@@ -374,7 +409,9 @@ Status WpDirtySource::register_all() {
   for (registered_ = 0; registered_ < memory_.regions.size(); ++registered_) {
     const auto& region = memory_.regions[registered_];
     GODWIT_TRY(uffd_->register_range(
-        region.guest, region.page_count << kPageShift, Registration::kWriteProtect));
+        region.guest,
+        region.page_count << kPageShift,
+        anonymous_ ? Registration::kMissingAndWriteProtect : Registration::kWriteProtect));
   }
   return {};
 }
@@ -412,7 +449,7 @@ void WpDirtySource::tear_down() {
 Result<std::unique_ptr<engine::DirtySource>> make_wp_dirty_source(
     const engine::GuestMemory& memory) {
   // Asked now, so that a host that cannot do it says so before a migration begins.
-  GODWIT_TRY_ASSIGN(const auto probe, Uffd::open(wanted_features(), Mode::kUserFaultsEnough));
+  GODWIT_TRY_ASSIGN(const auto probe, Uffd::open(wanted_features(memory), Mode::kUserFaultsEnough));
   (void)probe;
   GODWIT_TRY_ASSIGN(auto stop_signal, EventFd::create());
   return std::make_unique<WpDirtySource>(memory, std::move(stop_signal));

@@ -38,7 +38,7 @@ Verdict judge_round(const SourceOptions& options, const RoundEnd& end) {
     case Mode::kHybrid: {
       const bool stalled =
           end.previous_pending_pages != 0 && end.pending_pages >= end.previous_pending_pages;
-      return end.switch_requested || end.pending_pages == 0 ||
+      return end.switch_requested || end.target_maps || end.pending_pages == 0 ||
                      end.rounds_done >= options.switch_after_rounds || stalled
                  ? Verdict::kSwitchLive
                  : Verdict::kNextRound;

@@ -10,6 +10,8 @@ std::vector<std::byte> encode_figures(const TargetFigures& figures) {
   json["fault_max_ns"] = figures.faults.max();
   json["installed"] = figures.installed;
   json["overtaken"] = figures.overtaken;
+  json["retracted"] = figures.retracted;
+  json["retracted_at_switch"] = figures.retracted_at_switch;
   json["cpu_ns"] = figures.cpu_ns;
   json["first_run_ns"] = figures.first_run_ns;
   json["load_ns"] = figures.load_ns;
@@ -48,6 +50,8 @@ Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
   figures.faults.raise_max(static_cast<std::uint64_t>(number("fault_max_ns")));
   figures.installed = static_cast<std::uint64_t>(number("installed"));
   figures.overtaken = static_cast<std::uint64_t>(number("overtaken"));
+  figures.retracted = static_cast<std::uint64_t>(number("retracted"));
+  figures.retracted_at_switch = static_cast<std::uint64_t>(number("retracted_at_switch"));
   figures.cpu_ns = number("cpu_ns");
   figures.first_run_ns = number("first_run_ns");
   figures.load_ns = number("load_ns");

@@ -30,8 +30,8 @@ constexpr std::uint64_t kWindow = 64;
 }  // namespace
 
 Result<std::unique_ptr<PageStates>> PageStates::create(
-    const std::vector<std::uint64_t>& region_pages) {
-  auto states = std::unique_ptr<PageStates>(new PageStates(region_pages));
+    const std::vector<std::uint64_t>& region_pages, Placing placing) {
+  auto states = std::unique_ptr<PageStates>(new PageStates(region_pages, placing));
   for (const auto pages : region_pages) {
     GODWIT_TRY_ASSIGN(auto table, Mapping::anonymous(pages));
     states->tables_.push_back(std::move(table));
@@ -53,7 +53,7 @@ bool PageStates::contains(PageRun run) const {
          run.count <= region_pages_[run.region] - run.first;
 }
 
-Status PageStates::mark_absent(PageRun run) {
+Result<std::uint64_t> PageStates::mark_absent(PageRun run) {
   if (!contains(run)) {
     return fail(ErrorCode::kProtocol,
                 "stale",
@@ -67,28 +67,32 @@ Status PageStates::mark_absent(PageRun run) {
   }
   std::uint64_t fresh = 0;
   std::uint64_t hash = 0;
+  std::uint64_t mapped = 0;
+  const bool maps = placing_ == Placing::kMaps;
   for (auto index = run.first; index < run.end(); ++index) {
     auto& state = at({run.region, index});
     auto seen = state.load(std::memory_order_relaxed);
-    if ((seen & kStateMask) == kAbsent) {
+    const auto before = seen & kStateMask;
+    if (before == kAbsent) {
       continue;
     }
     // Announcements come before the guest runs here: no other thread changes a page that is
     // present.
-    if ((seen & kStateMask) != kPresent ||
+    if ((before != kPresent && !(maps && before == kMapped)) ||
         !state.compare_exchange_strong(
-            seen, byte((seen & kBacked) | kAbsent), std::memory_order_acq_rel)) {
+            seen, byte((maps ? 0 : seen & kBacked) | kAbsent), std::memory_order_acq_rel)) {
       return fail(
           ErrorCode::kProtocol,
           "stale",
           fmt::format("region {} page {} was announced old while in use", run.region, index));
     }
     ++fresh;
+    mapped += before == kMapped ? 1 : 0;
     hash ^= page_set_hash({run.region, index});
   }
   absent_.fetch_add(fresh, std::memory_order_release);
   absent_hash_.fetch_xor(hash, std::memory_order_relaxed);
-  return {};
+  return mapped;
 }
 
 ClaimResult PageStates::claim(PageId page, PageOwner owner) {
@@ -114,7 +118,9 @@ bool PageStates::publish(PageId page, PageOwner owner, bool backed) {
     // A page that is published by another than its owner had two writers.
     GODWIT_CHECK((seen & kStateMask) == kClaimed &&
                  (seen >> kOwnerShift) == static_cast<unsigned>(owner));
-    next = byte(kPresent | ((backed || (seen & kBacked) != 0) ? kBacked : 0));
+    const bool filled = backed || (seen & kBacked) != 0;
+    next =
+        byte((filled && placing_ == Placing::kMaps ? kMapped : kPresent) | (filled ? kBacked : 0));
     // release: the page's bytes are visible to whoever sees it present; pairs with the acquires
     // here.
   } while (!state.compare_exchange_weak(

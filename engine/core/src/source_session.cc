@@ -26,7 +26,10 @@ namespace {
 
 constexpr std::size_t kControlReadAhead = 8192;
 constexpr std::int64_t kFlushNs = 1'000'000'000;
-constexpr std::uint64_t kBarrierId = 1;
+/// Towards a target that must unmap what becomes old: barriers go on until so few pages became old
+/// during one that unmapping those of the next costs the blackout little, or this many were sent.
+constexpr std::uint64_t kUnmapsAtSwitch = 256;
+constexpr std::uint64_t kMaxBarriers = 4;
 
 std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
   std::vector<std::uint64_t> pages;
@@ -437,6 +440,7 @@ class SourceSession::Impl {
         GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
         report_.target.placement = accept.placement;
         stamps_.prealloc_ns = static_cast<std::int64_t>(accept.prealloc_ns);
+        target_maps_ = accept.placing_maps;
         if (machine_.state() != SourceState::kSetup || bulk_) {
           return fail(ErrorCode::kProtocol, "accept", "out of place");
         }
@@ -551,10 +555,12 @@ class SourceSession::Impl {
       return {};
     }
     GODWIT_TRY(tracking_->sync());
+    const auto pending_before = ledger_.pending_pages();
     const bool lose = options_.injection.fault == InjectedFault::kStalePage;
     last_dirtied_ =
         lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
              : ledger_.absorb_dirty(announce);
+    newly_pending_ = ledger_.pending_pages() - pending_before;
     return {};
   }
 
@@ -582,20 +588,24 @@ class SourceSession::Impl {
     ordered_ = Ordered::kRound;
   }
 
+  void step(const Status& status) {
+    if (!status) {
+      note_error(status.error(), "source");
+      push(SourceEvent::kLocalError);
+    }
+  }
+
   /// The lanes have done what they were told.
   void order_done(Ordered ordered) {
     switch (ordered) {
       case Ordered::kRound:
         if (machine_.state() == SourceState::kPrecopy ||
             machine_.state() == SourceState::kFinalRound) {
-          if (auto ended = end_round(); !ended) {
-            note_error(ended.error(), "source");
-            push(SourceEvent::kLocalError);
-          }
+          step(end_round());
         }
         break;
       case Ordered::kBarrier:
-        push(SourceEvent::kBarrierAcked);
+        step(barrier_passed());
         break;
       case Ordered::kStream:
         push(SourceEvent::kAllSent);
@@ -626,6 +636,7 @@ class SourceSession::Impl {
     end.previous_pending_pages = previous_pending_;
     end.bytes_per_s =
         round.ns > 0 ? static_cast<double>(round.bytes) * 1e9 / static_cast<double>(round.ns) : 0.0;
+    end.target_maps = target_maps_;
     end.switch_requested = switch_requested_.load(std::memory_order_acquire);
     if (end.bytes_per_s > 0) {
       bytes_per_s_ = end.bytes_per_s;
@@ -660,8 +671,20 @@ class SourceSession::Impl {
   // blackout
   Status send_barrier() {
     set_thread_role(ThreadRole::kUrgent);
-    bulk_->send_barrier(kBarrierId);
+    bulk_->send_barrier(++barrier_id_);
     ordered_ = Ordered::kBarrier;
+    return {};
+  }
+
+  /// All that was sent is placed. Pages that the guest wrote meanwhile may be mapped at the target;
+  /// many of them are unmapped now, while the guest still runs, and not in the blackout.
+  Status barrier_passed() {
+    if (machine_.state() == SourceState::kBarrier && target_maps_ && tracking_started_ &&
+        newly_pending_ > kUnmapsAtSwitch && barrier_id_ < kMaxBarriers) {
+      GODWIT_TRY(sync_dirty(in_band()));
+      return send_barrier();
+    }
+    push(SourceEvent::kBarrierAcked);
     return {};
   }
 
@@ -861,9 +884,12 @@ class SourceSession::Impl {
   bool accepted_ = false;
   bool stopped_ = false;
   bool cancelled_ = false;
+  bool target_maps_ = false;  // placing a page maps it there, so old ones cost an unmapping
   bool cut_when_sent_ = false;
   Ordered ordered_ = Ordered::kNothing;
-  std::uint64_t last_dirtied_ = 0;
+  std::uint64_t last_dirtied_ = 0;   // marks of the last sync
+  std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
+  std::uint64_t barrier_id_ = 0;     // of the last one sent
   std::uint64_t previous_pending_ = 0;
   std::uint64_t pages_before_round_ = 0;
   std::uint64_t bytes_before_round_ = 0;

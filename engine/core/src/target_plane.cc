@@ -9,6 +9,27 @@ namespace {
 constexpr std::uint64_t kSweepPages = 512;
 }
 
+Status TargetPlane::announce(std::span<const PageRun> runs, bool at_switch) {
+  if (switched()) {
+    return fail(ErrorCode::kProtocol, "stale", "an announcement after the final sync");
+  }
+  std::uint64_t mapped = 0;
+  for (const auto& run : runs) {
+    GODWIT_TRY_ASSIGN(const auto in_table, states_->mark_absent(run));
+    mapped += in_table;
+  }
+  if (mapped == 0) {
+    return {};
+  }
+  retracted_.fetch_add(mapped, std::memory_order_relaxed);
+  if (at_switch) {
+    retracted_at_switch_.fetch_add(mapped, std::memory_order_relaxed);
+  }
+  // All runs of the message in one go, those among them that hold nothing included: taking out what
+  // is not there costs next to nothing.
+  return machine_.placer->retract(runs);
+}
+
 Status TargetPlane::receive(const wire::PageBatchView& batch,
                             PageOwner owner,
                             Histogram& latencies) {
@@ -108,8 +129,11 @@ Status TargetPlane::install(
   if (!map_now) {
     return {};
   }
-  // A hole that nobody waits for stays a hole.
-  if (data != nullptr || backed || waited) {
+  // A hole that nobody waits for stays a hole; where placing maps, only a hole is left to be
+  // mapped.
+  const bool filled = data != nullptr || backed;
+  const bool mapped_by_placing = filled && machine_.placer->placing() == Placing::kMaps;
+  if ((filled || waited) && !mapped_by_placing) {
     GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
     states_->mark_mapped(run);
   }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 
 #include "godwit/base/histogram.h"
 #include "godwit/engine/options.h"
@@ -25,6 +26,10 @@ class TargetPlane {
   /// Pages of a received frame. `owner` is the thread's; its fault latencies go to `latencies`.
   /// Errors: kProtocol when the frame does not belong to this phase or names pages outside memory.
   Status receive(const wire::PageBatchView& batch, PageOwner owner, Histogram& latencies);
+  /// The source's copies of these pages are newer: they are absent from here on, and out of the
+  /// guest's page table. `at_switch`: announced behind the barrier, so that its cost may lie inside
+  /// the blackout. Errors: kProtocol after the final sync, or when a page cannot become old.
+  Status announce(std::span<const PageRun> runs, bool at_switch);
   /// A fault whose page is valid: map it with its valid neighbours and wake.
   Status map_around(PageId page);
   /// Maps a run of valid pages that the guest has not touched yet; false when there is none left.
@@ -44,6 +49,13 @@ class TargetPlane {
     return overtaken_.load(std::memory_order_relaxed);
   }
   Status prepare_guest() { return machine_.guest->prepare(); }
+  /// Pages that were placed in vain: they became old and were taken out of the guest's page table.
+  [[nodiscard]] std::uint64_t retracted() const {
+    return retracted_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t retracted_at_switch() const {
+    return retracted_at_switch_.load(std::memory_order_relaxed);
+  }
   PageStates& states() { return *states_; }
   OpenFaults& open_faults() { return open_faults_; }
 
@@ -61,6 +73,8 @@ class TargetPlane {
   OpenFaults open_faults_;
   std::atomic<bool> switched_{false};
   std::atomic<std::uint64_t> overtaken_{0};
+  std::atomic<std::uint64_t> retracted_{0};
+  std::atomic<std::uint64_t> retracted_at_switch_{0};
   std::uint64_t installed_before_ = 0;
   RegionIndex sweep_region_ = 0;
   std::uint64_t sweep_page_ = 0;

@@ -201,6 +201,7 @@ class TargetSession::Impl {
     if ((actions & kTgtAccept) != 0) {
       control_->send(wire::MessageType::kAccept,
                      wire::Accept{static_cast<std::uint64_t>(machine_parts_.prealloc_ns),
+                                  machine_parts_.placer->placing() == Placing::kMaps,
                                   machine_parts_.placer->name()});
     }
     if ((actions & kTgtRefuse) != 0) {
@@ -449,13 +450,10 @@ class TargetSession::Impl {
       }
       case MessageType::kStale: {
         GODWIT_TRY_ASSIGN(auto stale, wire::decode_stale(frame.body));
-        if (!plane_ || plane_->switched()) {
-          return fail(ErrorCode::kProtocol, "stale", "an announcement after the final sync");
+        if (!plane_) {
+          return fail(ErrorCode::kProtocol, "stale", "an announcement before the description");
         }
-        for (const auto& run : stale.runs) {
-          GODWIT_TRY(plane_->states().mark_absent(run));
-        }
-        return {};
+        return plane_->announce(stale.runs, true);
       }
       case MessageType::kFinalSync: {
         GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
@@ -542,7 +540,7 @@ class TargetSession::Impl {
       }
     }
     bulk_channels_.resize(describe.bulk_channels);
-    GODWIT_TRY_ASSIGN(auto states, PageStates::create(pages));
+    GODWIT_TRY_ASSIGN(auto states, PageStates::create(pages, machine_parts_.placer->placing()));
     plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
     if (machine_parts_.faults) {
       GODWIT_TRY(machine_parts_.faults->arm());
@@ -608,6 +606,8 @@ class TargetSession::Impl {
     figures.faults = latencies_;
     figures.installed = plane_->installed_after_switch();
     figures.overtaken = plane_->overtaken();
+    figures.retracted = plane_->retracted();
+    figures.retracted_at_switch = plane_->retracted_at_switch();
     figures.cpu_ns = process_cpu_ns();
     figures.first_run_ns = machine_parts_.guest->run_edge().first_ns;
     figures.load_ns = load_ns_;

@@ -114,9 +114,8 @@ Status TargetBulk::on_frame(Slot& slot, const wire::FrameView& frame) {
       GODWIT_TRY_ASSIGN(const auto stale, wire::decode_stale(frame.body));
       for (const auto& run : stale.runs) {
         GODWIT_TRY(check_chunk(slot, run));
-        GODWIT_TRY(plane_.states().mark_absent(run));
       }
-      return {};
+      return plane_.announce(stale.runs, false);
     }
     case wire::MessageType::kBarrier: {
       GODWIT_TRY_ASSIGN(const auto barrier, wire::decode_barrier(frame.body));

@@ -135,13 +135,18 @@ Result<Refuse> decode_refuse(std::span<const std::byte> body) {
 std::vector<std::byte> encode(const Accept& message) {
   GODWIT_CHECK(std::all_of(message.placement.begin(), message.placement.end(), printable));
   ByteWriter out;
-  return out.put(message.prealloc_ns).put_string(message.placement, kMaxNameBytes).take();
+  out.put(message.prealloc_ns).put(std::uint8_t{message.placing_maps});
+  out.put(std::uint8_t{0}).put(std::uint16_t{0});
+  return out.put_string(message.placement, kMaxNameBytes).take();
 }
 
 Result<Accept> decode_accept(std::span<const std::byte> body) {
   ByteReader in("ACCEPT", body);
   Accept message;
   message.prealloc_ns = in.get<std::uint64_t>("prealloc_ns");
+  message.placing_maps = in.get_bool("placing_maps");
+  in.get_reserved<std::uint8_t>("reserved");
+  in.get_reserved<std::uint16_t>("reserved");
   message.placement = in.get_string("placement", 0, kMaxNameBytes);
   GODWIT_TRY(in.finish());
   return message;

@@ -18,7 +18,7 @@ constexpr std::array<TypeTraits, kMessageTypeEnd> kTypes = {{
     {"WELCOME", {30, 30}},
     {"REFUSE", {8, 8 + 4096}},
     {"DESCRIBE", {44, kMaxControlBody}},
-    {"ACCEPT", {12, 12 + 64}},
+    {"ACCEPT", {16, 16 + 64}},
     {"PAGES", {64, kMaxPagesBody}},
     {"STALE", {4, kMaxControlBody}},
     {"BARRIER", {8, 8}},

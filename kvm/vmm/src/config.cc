@@ -13,7 +13,8 @@
 namespace godwit::vmm {
 namespace {
 
-constexpr std::uint32_t kConfigVersion = 1;
+/// Version 1 had no backing: all memory was a memfd.
+constexpr std::uint32_t kConfigVersion = 2;
 constexpr std::uint32_t kFlagSkipRegister = 1;
 constexpr std::uint64_t kTwoRegionsFrom = 2 * kGiB;
 constexpr std::uint64_t kSecondRegionGpaMin = 4 * kGiB;
@@ -37,6 +38,13 @@ struct FillName {
 constexpr std::array<FillName, 3> kFillNames{
     {{Fill::kRandom, "random"}, {Fill::kCompressible, "compressible"}, {Fill::kZero, "zero"}}};
 
+struct BackingName {
+  Backing value;
+  std::string_view name;
+};
+constexpr std::array<BackingName, 2> kBackingNames{
+    {{Backing::kMemfd, "memfd"}, {Backing::kAnonymous, "anonymous"}}};
+
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
   return (value + granule - 1) / granule * granule;
 }
@@ -54,6 +62,9 @@ Status validate_names(const GuestConfig& config) {
   }
   if (fill_name(config.fill).empty()) {
     return invalid("unknown fill; --fill is random, compressible or zero");
+  }
+  if (backing_name(config.backing).empty()) {
+    return invalid("unknown kind of memory; --backing is memfd or anonymous");
   }
   return {};
 }
@@ -89,6 +100,24 @@ std::string_view fill_name(Fill fill) {
 
 std::optional<Fill> parse_fill(std::string_view name) {
   for (const auto& entry : kFillNames) {
+    if (entry.name == name) {
+      return entry.value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view backing_name(Backing backing) {
+  for (const auto& entry : kBackingNames) {
+    if (entry.value == backing) {
+      return entry.name;
+    }
+  }
+  return {};
+}
+
+std::optional<Backing> parse_backing(std::string_view name) {
+  for (const auto& entry : kBackingNames) {
     if (entry.name == name) {
       return entry.value;
     }
@@ -164,6 +193,7 @@ engine::StateSection encode_config(const GuestConfig& config) {
   out.u64(config.rate_bytes_per_s);
   out.u64(config.seed);
   out.u32(config.skip_register ? kFlagSkipRegister : 0);
+  out.u32(static_cast<std::uint32_t>(config.backing));
   engine::StateSection section;
   section.name = kConfigSection;
   section.version = kConfigVersion;
@@ -178,10 +208,10 @@ Result<GuestConfig> decode_config(const engine::StateSection& section) {
                 kOperation,
                 fmt::format("section '{}' is no configuration", section.name));
   }
-  if (section.version != kConfigVersion || section.instance != 0) {
+  if (section.version < 1 || section.version > kConfigVersion || section.instance != 0) {
     return fail(ErrorCode::kVersion,
                 kOperation,
-                fmt::format("version {} instance {}; this side knows version {} instance 0",
+                fmt::format("version {} instance {}; this side knows versions up to {}, instance 0",
                             section.version,
                             section.instance,
                             kConfigVersion));
@@ -198,6 +228,8 @@ Result<GuestConfig> decode_config(const engine::StateSection& section) {
   config.rate_bytes_per_s = in.u64();
   config.seed = in.u64();
   const auto flags = in.u32();
+  const auto backing =
+      section.version >= 2 ? in.u32() : static_cast<std::uint32_t>(Backing::kMemfd);
   if (!in.done()) {
     return fail(ErrorCode::kProtocol,
                 kOperation,
@@ -205,13 +237,14 @@ Result<GuestConfig> decode_config(const engine::StateSection& section) {
   }
   // Checked before the casts: a value that the enum's byte cannot hold must not wrap into a legal
   // one.
-  if (kind > UINT8_MAX || workload > UINT8_MAX || fill > UINT8_MAX ||
+  if (kind > UINT8_MAX || workload > UINT8_MAX || fill > UINT8_MAX || backing > UINT8_MAX ||
       (flags & ~kFlagSkipRegister) != 0) {
     return fail(ErrorCode::kProtocol, kOperation, "a field is outside its range");
   }
   config.kind = static_cast<GuestKind>(kind);
   config.workload = static_cast<Workload>(workload);
   config.fill = static_cast<Fill>(fill);
+  config.backing = static_cast<Backing>(backing);
   config.skip_register = (flags & kFlagSkipRegister) != 0;
   GODWIT_TRY(validate(config));
   return config;

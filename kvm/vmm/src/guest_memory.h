@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "godwit/base/fd.h"
@@ -9,17 +10,24 @@
 
 namespace godwit::vmm {
 
-/// A guest's memory: one memfd a region, the mapping that the guest runs on, and at the target an
-/// alias. Ownership: files and mappings; the view points into it and moves along.
+/// A guest's memory: a memfd a region, the mapping that the guest runs on, and at the target an
+/// alias; or a private anonymous mapping a region. Ownership: files and mappings; the view points
+/// into it and moves along.
 class OwnedMemory {
  public:
   /// Errors: kNoMemory, kIo. Cost: three system calls a region; no page is populated.
   static Result<OwnedMemory> create(const std::vector<engine::MachineDescription::Region>& regions,
+                                    Backing backing,
                                     const MemoryOptions& options);
 
   [[nodiscard]] const engine::GuestMemory& view() const { return view_; }
+  /// Which of its pages were ever written. The scan must not outlive the memory.
+  [[nodiscard]] std::unique_ptr<engine::PopulatedScan> populated() const;
 
  private:
+  Status add_memfd(engine::MemoryRegion region, const MemoryOptions& options);
+  Status add_anonymous(engine::MemoryRegion region);
+
   std::vector<Fd> files_;
   std::vector<Mapping> mappings_;
   engine::GuestMemory view_;

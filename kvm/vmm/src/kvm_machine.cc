@@ -22,7 +22,6 @@
 #include "godwit/kvm/vcpu_state.h"
 #include "godwit/kvm/vcpu_thread.h"
 #include "godwit/kvm/vm.h"
-#include "godwit/uffd/populated_scan.h"
 
 #include "guest/platform.h"
 #include "guest_memory.h"
@@ -186,7 +185,7 @@ Status KvmMachine::init(bool register_in_background) {
   counter_hz_ = khz * 1000ULL;
   GODWIT_TRY_ASSIGN(plan_, plan_workload(config_, boot_.reserved_pages, counter_hz_));
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
-  scan_ = uffd::make_memfd_scan(memory_.view());
+  scan_ = memory_.populated();
   stopped_tsc_.resize(config_.vcpus);
   for (auto& vcpu : vcpus_) {
     GODWIT_TRY_ASSIGN(auto thread,
@@ -576,7 +575,7 @@ Result<SweepResult> KvmMachine::sweep(Deadline deadline) {
     return fail(
         ErrorCode::kState, "sweep", "the guest checks its memory itself, and it does not run");
   }
-  return control_.run(deadline, plan_, memory_.view());
+  return control_.run(deadline, plan_, memory_.view(), *scan_);
 }
 
 void KvmMachine::stop() {
@@ -596,7 +595,9 @@ Result<std::unique_ptr<Guest>> make_kvm_guest(const GuestConfig& config,
   // The host first: "no KVM here" is a better answer than "no memory".
   GODWIT_TRY_ASSIGN(auto system, kvm::System::open());
   GODWIT_TRY_ASSIGN(auto vm, kvm::Vm::create(system));
-  GODWIT_TRY_ASSIGN(auto memory, OwnedMemory::create(region_layout(config.memory_bytes), options));
+  GODWIT_TRY_ASSIGN(
+      auto memory,
+      OwnedMemory::create(region_layout(config.memory_bytes), config.backing, options));
   auto machine =
       std::make_unique<KvmMachine>(config, std::move(memory), std::move(system), std::move(vm));
   GODWIT_TRY(machine->init(options.register_in_background));

@@ -18,7 +18,6 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
-#include "godwit/uffd/populated_scan.h"
 #include "godwit/uffd/wp_dirty_source.h"
 
 #include "guest_memory.h"
@@ -124,7 +123,7 @@ class ProcessGuest final : public Guest {
         steps_(config.vcpus, kCounterHz),
         control_(config.vcpus),
         instrumented_(config.vcpus),
-        populated_(uffd::make_memfd_scan(memory_.view())) {
+        populated_(memory_.populated()) {
     const WorkerShared shared{plan_, memory_.view(), steps_, control_, instrumented_};
     for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
       workers_.push_back(std::make_unique<ProcessWorker>(shared, i));
@@ -217,7 +216,7 @@ Result<SweepResult> ProcessGuest::sweep(Deadline deadline) {
   if (phase_ != Phase::kRunning) {
     return fail(ErrorCode::kState, "sweep", "the guest does not run");
   }
-  return control_.run(deadline, plan_, memory_.view());
+  return control_.run(deadline, plan_, memory_.view(), *populated_);
 }
 
 void ProcessGuest::stop() {
@@ -446,7 +445,9 @@ Result<std::unique_ptr<Guest>> make_process_guest(const GuestConfig& config,
                                                   const MemoryOptions& options,
                                                   const ProcessGuestOptions& process) {
   GODWIT_TRY_ASSIGN(auto plan, plan_workload(config, 0, kCounterHz));
-  GODWIT_TRY_ASSIGN(auto memory, OwnedMemory::create(region_layout(config.memory_bytes), options));
+  GODWIT_TRY_ASSIGN(
+      auto memory,
+      OwnedMemory::create(region_layout(config.memory_bytes), config.backing, options));
   return std::unique_ptr<Guest>(
       std::make_unique<ProcessGuest>(config, plan, std::move(memory), process));
 }

@@ -70,7 +70,8 @@ bool SweepControl::wait(std::unique_lock<std::mutex>& lock, Deadline deadline, b
 
 Result<SweepResult> SweepControl::run(Deadline deadline,
                                       const WorkloadPlan& plan,
-                                      const engine::GuestMemory& memory) {
+                                      const engine::GuestMemory& memory,
+                                      engine::PopulatedScan& populated) {
   SweepResult result;
   {
     std::unique_lock lock(mutex_);
@@ -93,7 +94,7 @@ Result<SweepResult> SweepControl::run(Deadline deadline,
     result = result_;
   }
   result.pages_expected = plan.total_pages - plan.data_page;
-  GODWIT_TRY(check_holes(plan, memory, result));
+  GODWIT_TRY(check_holes(plan, memory, populated, result));
   return result;
 }
 

@@ -33,7 +33,8 @@ class SweepControl {
   /// Requires: the vCPUs run. Errors: kTimeout; the vCPUs may still be sweeping then, harmlessly.
   Result<SweepResult> run(Deadline deadline,
                           const WorkloadPlan& plan,
-                          const engine::GuestMemory& memory);
+                          const engine::GuestMemory& memory,
+                          engine::PopulatedScan& populated);
   /// Every doorbell from here on is answered with stop.
   void request_stop();
 

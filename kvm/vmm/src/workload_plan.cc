@@ -90,62 +90,32 @@ void plan_segments(WorkloadPlan& plan,
   }
 }
 
-Status check_hole_run(const engine::MemoryRegion& region,
-                      std::uint64_t from,
-                      std::uint64_t to,
+/// Checks populated pages that must read zero. `before`: memory pages in the regions before theirs.
+Status check_hole_run(const engine::GuestMemory& memory,
+                      PageRun run,
                       std::uint64_t before,
                       SweepResult& result) {
+  const auto& region = memory.regions[run.region];
   std::array<std::byte, kPageBytes> page{};
   const std::array<std::byte, kPageBytes> zero{};
-  for (auto index = from; index < to; ++index) {
-    const auto offset = region.offset + index * kPageBytes;
-    const auto got = ::pread(region.fd, page.data(), page.size(), static_cast<off_t>(offset));
-    if (got != static_cast<ssize_t>(page.size())) {
-      return fail_errno(got < 0 ? errno : EIO, "pread of guest memory");
+  for (auto index = run.first; index < run.end(); ++index) {
+    const std::byte* content = memory.page({run.region, index});
+    if (region.fd >= 0) {
+      // Through the file: reading by the mapping would fill its page table.
+      const auto offset = static_cast<off_t>(region.offset + index * kPageBytes);
+      const auto got = ::pread(region.fd, page.data(), page.size(), offset);
+      if (got != static_cast<ssize_t>(page.size())) {
+        return fail_errno(got < 0 ? errno : EIO, "pread of guest memory");
+      }
+      content = page.data();
     }
-    if (std::memcmp(page.data(), zero.data(), page.size()) != 0) {
+    if (std::memcmp(content, zero.data(), zero.size()) != 0) {
       if (result.mismatches == 0 || before + index < result.first_bad_page) {
         result.first_bad_page = before + index;
       }
       ++result.mismatches;
     }
   }
-  return {};
-}
-
-/// Checks the populated pages among `first` .. of one region; `before` memory pages lie in the
-/// regions before it.
-Status check_region_holes(const engine::MemoryRegion& region,
-                          std::uint64_t first,
-                          std::uint64_t before,
-                          SweepResult& result) {
-  const auto begin = region.offset + first * kPageBytes;
-  const auto end = region.offset + region.page_count * kPageBytes;
-  for (auto at = begin; at < end;) {
-    const auto data = ::lseek(region.fd, static_cast<off_t>(at), SEEK_DATA);
-    if (data < 0) {
-      if (errno == ENXIO) {  // only holes from here to the end of the file
-        break;
-      }
-      return fail_errno(errno, "lseek(SEEK_DATA) on guest memory");
-    }
-    const auto run = std::min(static_cast<std::uint64_t>(data), end);
-    if (run >= end) {
-      break;
-    }
-    const auto hole = ::lseek(region.fd, data, SEEK_HOLE);
-    if (hole < 0) {
-      return fail_errno(errno, "lseek(SEEK_HOLE) on guest memory");
-    }
-    const auto run_end = std::min(static_cast<std::uint64_t>(hole), end);
-    GODWIT_TRY(check_hole_run(region,
-                              (run - region.offset) / kPageBytes,
-                              (run_end - region.offset + kPageBytes - 1) / kPageBytes,
-                              before,
-                              result));
-    at = run_end;
-  }
-  result.pages_checked += region.page_count - first;
   return {};
 }
 
@@ -235,15 +205,26 @@ void write_workload(const WorkloadPlan& plan, const engine::GuestMemory& memory)
 
 Status check_holes(const WorkloadPlan& plan,
                    const engine::GuestMemory& memory,
+                   engine::PopulatedScan& populated,
                    SweepResult& result) {
-  std::uint64_t before = 0;
+  std::vector<std::uint64_t> before;
+  std::uint64_t pages = 0;
   for (const auto& region : memory.regions) {
-    const auto first = std::max(before, plan.first_hole());
-    if (first < before + region.page_count) {
-      GODWIT_TRY(check_region_holes(region, first - before, before, result));
-    }
-    before += region.page_count;
+    before.push_back(pages);
+    pages += region.page_count;
   }
+  Status status;
+  GODWIT_TRY(populated.scan([&](PageRun run) {
+    const auto start = before[run.region] + run.first;
+    if (!status || start + run.count <= plan.first_hole()) {
+      return;
+    }
+    const auto skip = plan.first_hole() > start ? plan.first_hole() - start : 0;
+    status = check_hole_run(
+        memory, {run.region, run.first + skip, run.count - skip}, before[run.region], result);
+  }));
+  GODWIT_TRY(status);
+  result.pages_checked += pages - plan.first_hole();
   return {};
 }
 

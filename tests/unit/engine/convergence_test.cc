@@ -33,6 +33,17 @@ TEST(JudgeRound, HybridSwitchesAfterItsRoundsOrWhenNothingIsGained) {
   EXPECT_EQ(judge_round(options, asked), Verdict::kSwitchLive);
 }
 
+TEST(JudgeRound, HybridSendsNoPageTwiceToATargetThatMaps) {
+  auto options = with_mode(Mode::kHybrid);
+  options.switch_after_rounds = 3;
+  auto end = round_end(1, 100, 0);
+  end.target_maps = true;
+  EXPECT_EQ(judge_round(options, end), Verdict::kSwitchLive);
+  options.mode = Mode::kPrecopy;
+  options.downtime_limit_ns = 0;
+  EXPECT_EQ(judge_round(options, end), Verdict::kNextRound);
+}
+
 TEST(JudgeRound, PrecopyStopsWhenTheRestFitsTheLimit) {
   auto options = with_mode(Mode::kPrecopy);
   options.downtime_limit_ns = 1'000'000;

@@ -115,6 +115,24 @@ TEST(PageStates, FindsTheFewPagesOfALargeRegion) {
   EXPECT_EQ(states->next_unmapped(1, 0, 512).count, 0U);
 }
 
+TEST(PageStates, WherePlacingMapsAPageWithContentIsMappedAndMayBecomeOld) {
+  auto made = PageStates::create({64}, Placing::kMaps);
+  ASSERT_TRUE(made);
+  const auto& states = *made;
+  ASSERT_EQ(states->mark_absent({0, 0, 4}).value(), 0U) << "nothing was placed yet";
+  for (const std::uint64_t page : {0U, 1U}) {
+    ASSERT_TRUE(states->claim({0, page}, PageOwner::kBulk).claimed);
+    states->publish({0, page}, PageOwner::kBulk, page == 0);  // page 1 came as a zero page
+  }
+  EXPECT_EQ(states->next_unmapped(0, 0, 64).count, 0U) << "nothing is left to sweep";
+  EXPECT_EQ(states->on_fault({0, 1}), FaultDecision::kMap) << "a hole";
+  EXPECT_EQ(states->mappable_run({0, 1}), (PageRun{0, 1, 1}));
+  EXPECT_EQ(states->mark_absent({0, 0, 4}).value(), 1U) << "one page is in the page table";
+  EXPECT_EQ(states->absent_pages(), 4U);
+  EXPECT_FALSE(states->claim({0, 0}, PageOwner::kUrgent).backed)
+      << "retracting has forgotten its bytes";
+}
+
 // The reference: one plain record a page.
 struct Model {
   enum State { kPresent, kAbsent, kClaimed, kMapped } state = kPresent;

@@ -119,6 +119,14 @@ TEST(Prealloc, PopulatesTheFileThroughTheAlias) {
   EXPECT_EQ(populated_pages(memory.get()), 96U);
 }
 
+TEST(Prealloc, PopulatesAnonymousMemoryInPlace) {
+  const TestMemory memory({64}, TestBacking::kAnonymous);
+  ASSERT_TRUE(prealloc(memory.get()));
+  std::uint64_t pages = 0;
+  EXPECT_TRUE(make_anonymous_scan(memory.get())->scan([&](PageRun run) { pages += run.count; }));
+  EXPECT_EQ(pages, 64U);
+}
+
 TEST(Prealloc, ReservesThroughTheFileWhenThereIsNoAlias) {
   const TestMemory memory({64}, false);
   ASSERT_TRUE(prealloc(memory.get()));

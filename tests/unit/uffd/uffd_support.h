@@ -1,6 +1,7 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdint>
@@ -60,14 +61,36 @@ inline Features async_tracking() {
   return needed;
 }
 
-/// Guest memory of several regions in one memfd, with a page before, between and behind them that
-/// belongs to nobody.
+enum class TestBacking : std::uint8_t { kMemfd, kAnonymous };
+
+/// Guest memory of several regions in one memfd or one anonymous mapping, with a page before,
+/// between and behind them that belongs to nobody.
 class TestMemory {
  public:
-  explicit TestMemory(const std::vector<std::uint64_t>& region_pages, bool with_alias = true) {
+  explicit TestMemory(const std::vector<std::uint64_t>& region_pages, bool with_alias = true)
+      : TestMemory(region_pages, TestBacking::kMemfd, with_alias) {}
+  TestMemory(const std::vector<std::uint64_t>& region_pages, TestBacking backing)
+      : TestMemory(region_pages, backing, true) {}
+
+  [[nodiscard]] const engine::GuestMemory& get() const { return memory_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  TestMemory(const std::vector<std::uint64_t>& region_pages, TestBacking backing, bool with_alias) {
     std::uint64_t pages = 1;
     for (const auto count : region_pages) {
       pages += count + 1;
+    }
+    if (backing == TestBacking::kAnonymous) {
+      mappings_.push_back(Mapping::anonymous(pages << kPageShift).value());
+      // Where it is not there, it needs no switching off.
+      (void)::madvise(mappings_[0].data(), mappings_[0].size(), MADV_NOHUGEPAGE);
+      std::uint64_t offset = kPageBytes;
+      for (const auto count : region_pages) {
+        memory_.regions.push_back({offset, count, mappings_[0].data() + offset, nullptr, -1, 0});
+        offset += (count + 1) << kPageShift;
+      }
+      return;
     }
     fd_ = create_memfd("godwit-test", pages << kPageShift).value();
     std::uint64_t offset = kPageBytes;
@@ -85,10 +108,6 @@ class TestMemory {
     }
   }
 
-  [[nodiscard]] const engine::GuestMemory& get() const { return memory_; }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
- private:
   Fd fd_;
   std::vector<Mapping> mappings_;
   engine::GuestMemory memory_;

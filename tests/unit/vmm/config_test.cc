@@ -34,6 +34,7 @@ TEST(Validate, NamesTheOptionThatIsOff) {
       {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(7); }},
       {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(0); }},
       {"--fill", [](GuestConfig& c) { c.fill = static_cast<Fill>(4); }},
+      {"--backing", [](GuestConfig& c) { c.backing = static_cast<Backing>(9); }},
       {"--vcpus", [](GuestConfig& c) { c.vcpus = 0; }},
       {"--vcpus", [](GuestConfig& c) { c.vcpus = 65; }},
       {"--memory", [](GuestConfig& c) { c.memory_bytes = 0; }},
@@ -65,6 +66,7 @@ TEST(ConfigCodec, RoundTrips) {
   config.fill = Fill::kCompressible;
   config.seed = 0xFEEDFACECAFEBEEFULL;
   config.skip_register = true;
+  config.backing = Backing::kAnonymous;
   const auto back = decode_config(encode_config(config));
   ASSERT_TRUE(back) << back.error().message();
   EXPECT_EQ(back->kind, config.kind);
@@ -77,6 +79,16 @@ TEST(ConfigCodec, RoundTrips) {
   EXPECT_EQ(back->fill, config.fill);
   EXPECT_EQ(back->seed, config.seed);
   EXPECT_TRUE(back->skip_register);
+  EXPECT_EQ(back->backing, config.backing);
+}
+
+TEST(ConfigCodec, ReadsVersionOneWhichHadNoBacking) {
+  auto old = encode_config(small());
+  old.version = 1;
+  old.payload.resize(old.payload.size() - sizeof(std::uint32_t));
+  const auto config = decode_config(old);
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(config->backing, Backing::kMemfd);
 }
 
 TEST(ConfigCodec, RefusesEveryWrongSizeAndForeignHeader) {
@@ -90,7 +102,7 @@ TEST(ConfigCodec, RefusesEveryWrongSizeAndForeignHeader) {
     EXPECT_FALSE(decode_config(bad)) << size;
   }
   auto bad = good;
-  bad.version = 2;
+  bad.version = 3;
   EXPECT_EQ(decode_config(bad).error().code, ErrorCode::kVersion);
   bad = good;
   bad.name = "vcpu";
@@ -119,6 +131,10 @@ TEST(Names, RoundTrip) {
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(parse_fill(fill_name(static_cast<Fill>(i))), static_cast<Fill>(i));
   }
+  for (const auto backing : {Backing::kMemfd, Backing::kAnonymous}) {
+    EXPECT_EQ(parse_backing(backing_name(backing)), backing);
+  }
+  EXPECT_EQ(parse_backing("file"), std::nullopt);
   EXPECT_EQ(parse_workload("random"), std::nullopt);
   EXPECT_EQ(parse_workload(""), std::nullopt);
   EXPECT_EQ(parse_fill(""), std::nullopt);

@@ -16,19 +16,21 @@ class SweepControlTest : public ::testing::Test {
     config_.populated_bytes = 4 * kMiB;
     config_.working_set_bytes = kMiB;
     auto plan = plan_workload(config_, 0, 1'000'000'000);
-    auto memory = OwnedMemory::create(region_layout(config_.memory_bytes), {});
+    auto memory = OwnedMemory::create(region_layout(config_.memory_bytes), Backing::kMemfd, {});
     ASSERT_TRUE(plan && memory);
     plan_ = *plan;
     memory_ = std::move(*memory);
+    populated_ = memory_.populated();
   }
   GuestConfig config_;
   WorkloadPlan plan_;
   OwnedMemory memory_;
+  std::unique_ptr<engine::PopulatedScan> populated_;
 };
 
 TEST_F(SweepControlTest, TimesOutWhileTheGuestIsNotFilled) {
   SweepControl control(1);
-  const auto result = control.run(Deadline::after_ns(1'000'000), plan_, memory_.view());
+  const auto result = control.run(Deadline::after_ns(1'000'000), plan_, memory_.view(), *populated_);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kTimeout);
   EXPECT_EQ(control.take_command(0), guest::kCommandNone);
@@ -50,7 +52,7 @@ TEST_F(SweepControlTest, AddsUpTheVcpusAndGivesEachCommandOnce) {
       control.done(v, 10, 1, 1);  // a second answer to one sweep does not count
     }
   });
-  const auto result = control.run(Deadline::after_ns(10'000'000'000), plan_, memory_.view());
+  const auto result = control.run(Deadline::after_ns(10'000'000'000), plan_, memory_.view(), *populated_);
   ASSERT_TRUE(result) << result.error().message();
   EXPECT_EQ(result->mismatches, 3U);
   EXPECT_EQ(result->first_bad_page, 55U);
@@ -62,7 +64,7 @@ TEST_F(SweepControlTest, StopAnswersEveryDoorbell) {
   SweepControl control(1);
   control.request_stop();
   EXPECT_EQ(control.take_command(0), guest::kCommandStop);
-  EXPECT_EQ(control.run(Deadline::never(), plan_, memory_.view()).error().code, ErrorCode::kState);
+  EXPECT_EQ(control.run(Deadline::never(), plan_, memory_.view(), *populated_).error().code, ErrorCode::kState);
 }
 
 }  // namespace

@@ -69,11 +69,11 @@ TEST(WorkloadPlan, ZipfStrideIsAPermutationAndWeightsEndAtOne) {
 TEST(Holes, APopulatedHoleMustReadZeroAndNoneIsFilled) {
   const auto config = config_of(16 * kMiB, 8 * kMiB);
   const auto plan = plan_workload(config, 0, 1'000'000'000);
-  auto memory = OwnedMemory::create(region_layout(config.memory_bytes), {});
+  auto memory = OwnedMemory::create(region_layout(config.memory_bytes), Backing::kMemfd, {});
   ASSERT_TRUE(plan && memory);
   const auto& region = memory->view().regions[0];
   SweepResult result;
-  ASSERT_TRUE(check_holes(*plan, memory->view(), result));
+  ASSERT_TRUE(check_holes(*plan, memory->view(), *memory->populated(), result));
   EXPECT_EQ(result.pages_checked, 4096 - plan->first_hole());
   EXPECT_EQ(result.mismatches, 0U);
   EXPECT_LT(::lseek(region.fd, 0, SEEK_DATA), 0);
@@ -84,9 +84,30 @@ TEST(Holes, APopulatedHoleMustReadZeroAndNoneIsFilled) {
   ASSERT_EQ(::pwrite(region.fd, &one, 1, 3500 * 4096 + 77), 1);
   ASSERT_EQ(::pwrite(region.fd, &one, 1, 4095 * 4096), 1);
   result = {};
-  ASSERT_TRUE(check_holes(*plan, memory->view(), result));
+  ASSERT_TRUE(check_holes(*plan, memory->view(), *memory->populated(), result));
   EXPECT_EQ(result.mismatches, 2U);
   EXPECT_EQ(result.first_bad_page, 3500U);
+}
+
+TEST(Holes, OfAnonymousMemoryAreCheckedTheSameWay) {
+  const auto config = config_of(16 * kMiB, 8 * kMiB);
+  const auto plan = plan_workload(config, 0, 1'000'000'000);
+  auto memory =
+      OwnedMemory::create(region_layout(config.memory_bytes), Backing::kAnonymous, {});
+  ASSERT_TRUE(plan && memory);
+  auto* bytes = memory->view().regions[0].guest;
+  for (const auto touched : {3000 * 4096, 3500 * 4096 + 77, 4095 * 4096}) {
+    bytes[touched] = std::byte{1};
+  }
+  bytes[3000 * 4096] = std::byte{0};
+  SweepResult result;
+  ASSERT_TRUE(check_holes(*plan, memory->view(), *memory->populated(), result));
+  EXPECT_EQ(result.pages_checked, 4096 - plan->first_hole());
+  EXPECT_EQ(result.mismatches, 2U);
+  EXPECT_EQ(result.first_bad_page, 3500U);
+  std::uint64_t populated = 0;
+  ASSERT_TRUE(memory->populated()->scan([&](PageRun run) { populated += run.count; }));
+  EXPECT_EQ(populated, 3U) << "the check filled something";
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST(Codec, LargestBodiesFitTheirTypesBounds) {
   EXPECT_EQ(encode(NotStarted{ErrorCode::kIo, text}).size(),
             body_limits(MessageType::kNotStarted).max);
   EXPECT_EQ(encode(Cancel{text}).size(), body_limits(MessageType::kCancel).max);
-  EXPECT_EQ(encode(Accept{0, std::string(kMaxNameBytes, 'p')}).size(),
+  EXPECT_EQ(encode(Accept{0, false, std::string(kMaxNameBytes, 'p')}).size(),
             body_limits(MessageType::kAccept).max);
   const PageRequest request{std::vector<PageId>(kMaxRequestPages)};
   EXPECT_EQ(encode(request).size(), body_limits(MessageType::kPageRequest).max);

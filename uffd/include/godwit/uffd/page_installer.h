@@ -24,7 +24,8 @@ std::unique_ptr<engine::PagePlacer> make_memfd_placer(const engine::GuestMemory&
                                                       bool prealloc);
 
 /// Populates all of `memory` for placing through the alias mappings (through the file where a
-/// region has none); the guest's own mapping stays empty, so its accesses still fault. Returns how
+/// region has none); the guest's own mapping stays empty, so its accesses still fault. Anonymous
+/// memory is populated in the guest's own mapping: not for a migration with post-copy. Returns how
 /// long that took. Units: ns. Errors: kNoMemory when the host has not enough; what was populated
 /// until then stays. Kernel: MADV_POPULATE_WRITE, v5.14; kUnsupported before.
 Result<std::int64_t> prealloc(const engine::GuestMemory& memory);

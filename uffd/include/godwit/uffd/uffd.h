@@ -29,8 +29,10 @@ struct Features {
 
 /// What a range is registered for.
 enum class Registration : std::uint8_t {
-  kMissingAndMinor,
-  kWriteProtect,
+  kMissingAndMinor,         ///< memfd memory whose pages come behind the mapping
+  kWriteProtect,            ///< memfd memory whose writes are tracked
+  kMissing,                 ///< anonymous memory whose pages come by copy()
+  kMissingAndWriteProtect,  ///< anonymous memory whose writes are tracked
 };
 
 /// How far an ioctl that fills page tables came.
@@ -68,7 +70,7 @@ class Uffd {
   /// waiting.
   [[nodiscard]] bool user_faults_only() const { return user_faults_only_; }
 
-  /// Requires: start and bytes are multiples of 4 KiB; one shared memfd mapping.
+  /// Requires: start and bytes are multiples of 4 KiB; one mapping, of the kind that `what` names.
   /// Errors: kUnsupported when the kernel cannot serve this kind of memory; kState when somebody
   /// else has it.
   Status register_range(std::byte* start, std::uint64_t bytes, Registration what);
@@ -82,9 +84,12 @@ class Uffd {
 
   /// UFFDIO_CONTINUE: maps pages that the file has, and wakes. Errors: in Progress.
   Progress map_existing(std::byte* start, std::uint64_t bytes);
-  /// UFFDIO_ZEROPAGE: gives the file zero pages where it has holes, maps them, and wakes. Errors:
-  /// in Progress.
+  /// UFFDIO_ZEROPAGE: gives the file zero pages where it has holes, maps them, and wakes. On
+  /// anonymous memory: maps the shared zero page where no page is. Errors: in Progress.
   Progress map_zero(std::byte* start, std::uint64_t bytes);
+  /// UFFDIO_COPY: maps new pages with these bytes, each entirely or not at all, and wakes.
+  /// Errors: in Progress; EEXIST when a page is there already, which stays as it is.
+  Progress copy(std::byte* start, const std::byte* content, std::uint64_t bytes);
 
   /// Takes up to min(faults.size(), kMaxFaultsPerRead) faults in one system call, without waiting;
   /// 0 = none.

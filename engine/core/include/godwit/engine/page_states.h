@@ -9,6 +9,7 @@
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
 #include "godwit/engine/atomic_bitmap.h"
+#include "godwit/engine/ports.h"
 
 namespace godwit::engine {
 
@@ -44,11 +45,15 @@ struct ClaimResult {
 /// byte.
 class PageStates {
  public:
-  static Result<std::unique_ptr<PageStates>> create(const std::vector<std::uint64_t>& region_pages);
+  /// With Placing::kMaps a page that is published with content is mapped at once, and may become
+  /// old again: its bytes are forgotten then, as PagePlacer::retract() does.
+  static Result<std::unique_ptr<PageStates>> create(const std::vector<std::uint64_t>& region_pages,
+                                                    Placing placing = Placing::kBehind);
 
-  /// The source announced that its copy is newer. Errors: kProtocol when a page is outside, being
-  /// written, or mapped.
-  Status mark_absent(PageRun run);
+  /// The source announced that its copy is newer. Returns how many of the pages are in the guest's
+  /// page table (Placing::kMaps only): they must be retracted. Errors: kProtocol when a page is
+  /// outside, being written, or mapped (Placing::kBehind).
+  Result<std::uint64_t> mark_absent(PageRun run);
   /// Takes an absent page for writing. Not claimed: somebody else had it first, the bytes go to
   /// scratch.
   ClaimResult claim(PageId page, PageOwner owner);
@@ -83,8 +88,10 @@ class PageStates {
   [[nodiscard]] const std::vector<std::uint64_t>& region_pages() const { return region_pages_; }
 
  private:
-  explicit PageStates(std::vector<std::uint64_t> region_pages)
-      : region_pages_(std::move(region_pages)), announced_(marks_of(region_pages_)) {}
+  PageStates(std::vector<std::uint64_t> region_pages, Placing placing)
+      : region_pages_(std::move(region_pages)),
+        placing_(placing),
+        announced_(marks_of(region_pages_)) {}
   /// Pages that share one bit of `announced_`.
   static constexpr std::uint64_t kMarkPages = 512;
   static std::vector<std::uint64_t> marks_of(const std::vector<std::uint64_t>& region_pages);
@@ -93,6 +100,7 @@ class PageStates {
   }
 
   std::vector<std::uint64_t> region_pages_;
+  const Placing placing_;
   std::vector<Mapping> tables_;
   RegionBitmaps announced_;  // chunks with a page that was ever absent: only these hold backed pages
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed

@@ -28,7 +28,7 @@ struct MemoryRegion {
   std::byte* guest = nullptr;  ///< the mapping that the guest runs on
   std::byte* alias =
       nullptr;  ///< a second mapping of the same file (target); null where there is none
-  int fd = -1;  ///< the memfd behind it; not owned
+  int fd = -1;  ///< the memfd behind it, not owned; -1: private anonymous memory
   std::uint64_t offset = 0;  ///< of the region in `fd`, bytes
 };
 
@@ -151,17 +151,32 @@ class TargetGuest {
 // ----------------------------------------------------------------------------------------------
 // placing and faults
 
-/// Writes page content into guest memory behind the guest's back, never through the guest's own
-/// mapping. Thread: any, for distinct pages.
+/// What placing content into a page does to the guest's page table.
+enum class Placing : std::uint8_t {
+  kBehind,  ///< nothing: FaultService::map() makes a placed page visible (memfd)
+  kMaps,    ///< it installs the page and wakes who waits; what becomes old must be retracted
+};
+
+/// Writes page content into guest memory behind the guest's back: where the guest runs, a page is
+/// seen entirely or not at all. Thread: any, for distinct pages.
 class PagePlacer {
  public:
   virtual ~PagePlacer() = default;
+  [[nodiscard]] virtual Placing placing() const { return Placing::kBehind; }
   /// `bytes`: run.bytes() bytes. Cost: one copy; one system call a run for pwrite.
   virtual Status place(PageRun run, const std::byte* bytes) = 0;
   /// Makes pages that may hold old bytes read zero.
   virtual Status place_zero(PageRun run) = 0;
-  [[nodiscard]] virtual const char* name() const = 0;  ///< "alias" or "pwrite"
+  /// Takes pages out of the guest's page table, content and all, so that touching them faults; they
+  /// are holes afterwards. Does nothing unless placing() is kMaps. Requires: the guest does not run
+  /// here yet. Cost: a system call a run, or one for many runs where the kernel has that.
+  virtual Status retract(std::span<const PageRun> runs);
+  [[nodiscard]] virtual const char* name() const = 0;  ///< "alias", "pwrite", ...: for the report
 };
+
+inline Status PagePlacer::retract(std::span<const PageRun> /*runs*/) {
+  return {};
+}
 
 /// What mapping a run did.
 struct MapResult {
@@ -187,8 +202,8 @@ class FaultService {
   /// Takes up to `faults.size()` faults without waiting; 0 = none. Thread: the urgent loop only.
   virtual Result<std::size_t> read(std::span<PageFault> faults) = 0;
   /// Maps pages whose content is valid (a hole becomes a zero page) and wakes their waiters. Pages
-  /// that are mapped already are an outcome, and their waiters are woken too. Thread: any. Kernel:
-  /// UFFDIO_CONTINUE on shmem, 5.14.
+  /// that are mapped already are an outcome, and their waiters are woken too. Where placing maps,
+  /// only holes are left to be mapped. Thread: any. Kernel: UFFDIO_CONTINUE on shmem, 5.14.
   virtual Result<MapResult> map(PageRun run) = 0;
 };
 

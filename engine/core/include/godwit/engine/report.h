@@ -33,6 +33,8 @@ struct TargetFigures {
   Histogram faults;
   std::uint64_t installed = 0;  ///< pages installed after the switch
   std::uint64_t overtaken = 0;  ///< copies of pages that another channel had brought
+  std::uint64_t retracted = 0;  ///< pages unmapped again since they became old (Placing::kMaps)
+  std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier
   std::int64_t cpu_ns = 0;
   std::int64_t first_run_ns = 0;  ///< target's CLOCK_MONOTONIC of the first guest instruction
   std::int64_t load_ns = 0;

@@ -96,6 +96,7 @@ struct Describe {
 
 struct Accept {
   std::uint64_t prealloc_ns = 0;
+  bool placing_maps = false;  ///< a placed page is in the guest's page table: old ones cost an unmapping
   std::string placement;
   friend bool operator==(const Accept&, const Accept&) = default;
 };

@@ -24,6 +24,11 @@ enum class Workload : std::uint8_t {
   kSequentialRead
 };
 enum class Fill : std::uint8_t { kRandom = 1, kCompressible, kZero };
+/// What guest memory is made of.
+enum class Backing : std::uint8_t {
+  kMemfd = 1,  ///< a shared memfd of 4 KiB pages
+  kAnonymous,  ///< private anonymous memory of 4 KiB pages
+};
 
 /// Everything that makes a guest; the source sends it to the target in the machine description.
 struct GuestConfig {
@@ -35,6 +40,7 @@ struct GuestConfig {
   Workload workload = Workload::kIdle;
   std::uint64_t rate_bytes_per_s = 0;  ///< of the whole guest; 0 = full speed
   Fill fill = Fill::kRandom;
+  Backing backing = Backing::kMemfd;
   std::uint64_t seed = 1;
   /// Plants a fault for the test of the tests: a canary register of vCPU 0 is left out of
   /// load_state().
@@ -52,6 +58,8 @@ std::optional<Workload> parse_workload(std::string_view name);
 std::string_view fill_name(Fill fill);
 std::optional<Fill> parse_fill(std::string_view name);
 std::string_view kind_name(GuestKind kind);
+std::string_view backing_name(Backing backing);  ///< "memfd"
+std::optional<Backing> parse_backing(std::string_view name);
 
 /// Guest memory layout: one region, two halves from 2 GiB on (the second from gpa 4 GiB on at the
 /// earliest).
@@ -116,7 +124,7 @@ class Guest : public engine::SourceGuest, public engine::TargetGuest {
 
 /// How guest memory is made.
 struct MemoryOptions {
-  bool with_alias = false;  ///< a second mapping, for placing pages (target)
+  bool with_alias = false;  ///< a second mapping, for placing pages (target); memfd only
   /// KVM learns of the memory while pages already arrive; prepare() waits for it (target).
   bool register_in_background = false;
 };
