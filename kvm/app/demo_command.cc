@@ -122,6 +122,7 @@ Status Demo::check_environment() {
   if (!note.empty()) {
     fmt::print(stderr, "{}\n", note);
   }
+  GODWIT_TRY(vmm::probe_dirty_choice(config_.kind, config_.dirty));
   GODWIT_TRY(net::probe_uring());
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
@@ -204,6 +205,8 @@ Status Demo::start_source() {
                                            std::to_string(config.rate_bytes_per_s),
                                            "--fill",
                                            std::string(vmm::fill_name(config.fill)),
+                                           "--dirty-source",
+                                           std::string(vmm::dirty_choice_name(config.dirty)),
                                            "--seed",
                                            std::to_string(config.seed)};
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));

@@ -42,10 +42,11 @@ TEST(InjectedFault, DroppedPageIsCaughtByTheGuest) {
 }
 
 TEST(InjectedFault, StalePageIsCaughtByTheGuest) {
-  for (const auto* guest : {"--guest kvm", "--guest process"}) {
+  for (const auto* guest : {"--guest kvm --dirty-source log", "--guest kvm --dirty-source ring",
+                            "--guest process --dirty-source wp", "--guest process --dirty-source wp-async"}) {
     for (int seed = 1; seed <= 3; ++seed) {
       const auto ran = inject("stale-page", fmt::format("{} --seed {}", guest, seed));
-      EXPECT_EQ(ran.code, 4) << ran.out;
+      EXPECT_EQ(ran.code, 4) << guest << "\n" << ran.out;
     }
   }
 }
@@ -91,7 +92,9 @@ TEST(CommandLine, UsageErrorsEndWithTwo) {
   for (const auto* arguments :
        {"demo --no-such-option", "demo --workload dance", "demo --memory 100000", "demo --memory 64MiB --populated 65MiB",
         "demo --memory 64MiB --working-set 65MiB", "demo --memory -1", "demo --downtime-limit 5", "demo --memory 1.5GiB",
-        "demo --memory 99999999999999999999", "no-such-command", "demo --mode sideways", "migrate"}) {
+        "demo --memory 99999999999999999999", "no-such-command", "demo --mode sideways", "migrate",
+        "demo --dirty-source guess", "demo --guest process --dirty-source ring", "demo --guest kvm --dirty-source wp",
+        "run --control /tmp/unused --guest process --dirty-source log"}) {
     EXPECT_EQ(run_command(arguments).code, 2) << arguments;
   }
 }

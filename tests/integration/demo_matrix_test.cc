@@ -14,6 +14,7 @@ struct Case {
   std::string guest;
   int vcpus;
   std::string workload;
+  std::string dirty = "auto";
 };
 
 class DemoMatrix : public testing::TestWithParam<Case> {};
@@ -21,13 +22,17 @@ class DemoMatrix : public testing::TestWithParam<Case> {};
 TEST_P(DemoMatrix, CompletesVerified) {
   const auto& c = GetParam();
   const auto ran = run_command(fmt::format(
-      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {}", c.mode, c.guest, c.vcpus, c.workload));
+      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {} --dirty-source {}", c.mode, c.guest,
+      c.vcpus, c.workload, c.dirty));
   ASSERT_TRUE(ran.report.is_object()) << ran.out;
   EXPECT_EQ(ran.code, 0) << ran.out;
   const auto& report = ran.report;
   EXPECT_EQ(report["schema"], "godwit.report.v1");
   ASSERT_EQ(report["outcome"], "completed") << ran.out;
   EXPECT_EQ(report["guest"]["kind"], c.guest);
+  if (c.dirty != "auto") {
+    EXPECT_EQ(report["dirty_source"], c.dirty);
+  }
   const auto& verified = report["verified"];
   EXPECT_EQ(verified["mismatches"], 0);
   EXPECT_EQ(verified["guest_errors"], 0);
@@ -56,7 +61,7 @@ std::vector<Case> cases() {
     for (const auto* guest : {"kvm", "process"}) {
       for (const int vcpus : {1, 2}) {
         for (const auto* workload : {"idle", "random-write", "random-read"}) {
-          all.push_back({mode, guest, vcpus, workload});
+          all.push_back({mode, guest, vcpus, workload, "auto"});
         }
       }
     }
@@ -64,13 +69,31 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Each way to notice writes, where it matters: a writer, and rounds with the guest running. The product above has auto.
+std::vector<Case> dirty_sources() {
+  std::vector<Case> all;
+  for (const auto* mode : {"hybrid", "precopy"}) {
+    for (const int vcpus : {1, 2}) {
+      for (const auto* dirty : {"log", "ring"}) {
+        all.push_back({mode, "kvm", vcpus, "random-write", dirty});
+      }
+      for (const auto* dirty : {"wp", "wp-async"}) {
+        all.push_back({mode, "process", vcpus, "random-write", dirty});
+      }
+    }
+  }
+  return all;
+}
+
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}_{}", info.param.mode, info.param.guest, info.param.vcpus, info.param.workload);
+  auto name = fmt::format("{}_{}_{}_{}_{}", info.param.mode, info.param.guest, info.param.vcpus, info.param.workload,
+                          info.param.dirty);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Product, DemoMatrix, testing::ValuesIn(cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(DirtySources, DemoMatrix, testing::ValuesIn(dirty_sources()), name_of);
 
 }  // namespace
 }  // namespace godwit::test

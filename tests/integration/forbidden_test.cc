@@ -108,6 +108,18 @@ TEST_F(Forbidden, PrecopyAndStopAndCopyStillWorkWithoutUserfaultfd) {
   }
 }
 
+TEST_F(Forbidden, DirtySourceThatIsForbiddenHereIsRefusedBeforeTheGuestBoots) {
+  for (const auto* dirty : {"wp", "wp-async"}) {
+    auto arguments = demo("precopy");
+    arguments.insert(arguments.end(), {"--dirty-source", dirty});
+    const auto ran = run_without(SYS_userfaultfd, arguments);
+    EXPECT_EQ(ran.code, 3) << dirty << "\n" << ran.out;
+    EXPECT_NE(ran.out.find(std::string("--dirty-source ") + dirty), std::string::npos) << ran.out;
+    EXPECT_NE(ran.out.find("userfaultfd"), std::string::npos) << ran.out;
+    EXPECT_EQ(ran.out.find("filling"), std::string::npos) << ran.out;
+  }
+}
+
 TEST_F(Forbidden, WithoutIoUringTheReasonIsSaid) {
   const auto ran = run_without(SYS_io_uring_setup, demo("hybrid"));
   EXPECT_EQ(ran.code, 3) << ran.out;

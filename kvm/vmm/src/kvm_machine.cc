@@ -12,8 +12,10 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/log.h"
 #include "godwit/base/random.h"
 #include "godwit/kvm/dirty_bitmap_log.h"
+#include "godwit/kvm/dirty_ring.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vcpu_state.h"
@@ -137,6 +139,7 @@ class KvmMachine final : public Guest {
   Status decode_vcpu(const engine::StateSection& section, Loaded& loaded) const;
   Status decode_machine(const engine::StateSection& section, Loaded& loaded) const;
   Status enter_all();
+  Status make_dirty_source();
 
   const GuestConfig config_;
   OwnedMemory memory_;  // declared before everything that maps it into a guest
@@ -149,7 +152,8 @@ class KvmMachine final : public Guest {
   WorkloadPlan plan_;
   SweepControl control_;
   std::unique_ptr<StepLog> log_;
-  std::unique_ptr<kvm::DirtyBitmapLog> dirty_;
+  std::unique_ptr<engine::DirtySource> dirty_;
+  kvm::DirtyRing* ring_ = nullptr;  ///< `dirty_`, where it is one
   std::unique_ptr<engine::PopulatedScan> scan_;
   Phase phase_ = Phase::kNew;
   std::vector<std::uint64_t> stopped_tsc_;  ///< each vCPU's counter when it was stopped
@@ -163,6 +167,9 @@ Status KvmMachine::init() {
   for (const auto& region : memory_.view().regions) {
     GODWIT_TRY(vm_.add_memslot({region.gpa, region.page_count, region.guest}));
   }
+  if (config_.dirty == DirtyChoice::kRing) {
+    GODWIT_TRY(kvm::DirtyRing::enable(system_, vm_));
+  }
   vcpus_.reserve(config_.vcpus);
   for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
     GODWIT_TRY_ASSIGN(auto vcpu, kvm::Vcpu::create(system_, vm_, i));
@@ -173,9 +180,11 @@ Status KvmMachine::init() {
   counter_hz_ = khz * 1000ULL;
   GODWIT_TRY_ASSIGN(plan_, plan_workload(config_, boot_.reserved_pages, counter_hz_));
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
-  dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
+  GODWIT_TRY(make_dirty_source());
   scan_ = uffd::make_memfd_scan(memory_.view());
   stopped_tsc_.resize(config_.vcpus);
+  const auto ring_full =
+      ring_ == nullptr ? kvm::VcpuThread::OnRingFull() : [this] { return ring_->wait_reset(); };
   for (auto& vcpu : vcpus_) {
     GODWIT_TRY_ASSIGN(auto thread,
                       kvm::VcpuThread::start(
@@ -185,9 +194,23 @@ Status KvmMachine::init() {
                           },
                           [this, index = vcpu.index()](const Error& error) {
                             log_->guest_error(fmt::format("vcpu {}: {}", index, error.message()));
-                          }));
+                          },
+                          ring_full));
     threads_.push_back(std::move(thread));
   }
+  return {};
+}
+
+Status KvmMachine::make_dirty_source() {
+  if (config_.dirty != DirtyChoice::kRing) {
+    // Also by kAuto: see docs/adr/0005-dirty-log-by-default.md.
+    dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
+    return {};
+  }
+  GODWIT_TRY_ASSIGN(auto ring,
+                    kvm::DirtyRing::create(vm_, vcpus_, [this] { kvm::leave_guest(threads_); }));
+  ring_ = ring.get();
+  dirty_ = std::move(ring);
   return {};
 }
 
@@ -335,6 +358,9 @@ engine::MachineDescription KvmMachine::describe() {
 
 engine::DirtySource* KvmMachine::dirty_source(std::string& why) {
   why.clear();
+  log_info("dirty source: {}{}",
+           dirty_->name(),
+           config_.dirty == DirtyChoice::kAuto ? " (by auto: the cheaper of KVM's two)" : "");
   return dirty_.get();
 }
 
