@@ -271,7 +271,7 @@ TEST_F(DirtyRingTest, PageIsArmedWhenItIsPublished) {
   };
   ASSERT_OK(ring_->start(*mirror_));
   mirror_->copy_all();
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 60; ++round) {
     copies = 0;
     resume();
     for (auto& thread : threads_) {
