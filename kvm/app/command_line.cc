@@ -256,6 +256,15 @@ void add_guest_options(OptionTable& table, CommandLine& line, GuestSizes& sizes)
               }));
 }
 
+void add_dirty_source(OptionTable& table, CommandLine& line) {
+  constexpr const char* kChoices = "auto, log, ring, wp, wp-async";
+  table.value("--dirty-source",
+              "how writes are noticed: auto, log or ring (KVM), wp or wp-async (process) (auto)",
+              into(line.config.dirty, [](const std::string& text) {
+                return known(vmm::parse_dirty_choice(text), text, kChoices);
+              }));
+}
+
 void add_seed(OptionTable& table, CommandLine& line) {
   table.value("--seed",
               "makes everything random in guest and injection (1)",
@@ -327,6 +336,11 @@ Status finish_guest(CommandLine& line, const GuestSizes& sizes) {
       sizes.working_set.value_or(std::min(kWorkingSetDefault, config.populated_bytes / 2));
   if (auto status = vmm::validate(config); !status) {
     return fail(ErrorCode::kInvalidArgument, "", status.error().detail);
+  }
+  if (line.guest != GuestChoice::kAuto) {
+    const auto kind =
+        line.guest == GuestChoice::kKvm ? vmm::GuestKind::kKvm : vmm::GuestKind::kProcess;
+    GODWIT_TRY(vmm::check_dirty_choice(kind, config.dirty));
   }
   return {};
 }
@@ -445,6 +459,7 @@ class Parser {
     auto& table = add(Command::kRun, "run", "starts a guest and serves its control socket");
     add_control(table, line_);
     add_guest_options(table, line_, sizes_);
+    add_dirty_source(table, line_);
     add_seed(table, line_);
     add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
     add_transport(table, line_.transport);
@@ -481,6 +496,7 @@ class Parser {
     auto& table =
         add(Command::kDemo, "demo", "source and target as two processes here, one migration");
     add_guest_options(table, line_, sizes_);
+    add_dirty_source(table, line_);
     add_seed(table, line_);
     add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
     table.value("--listen",

@@ -121,6 +121,7 @@ Status Demo::check_environment() {
   if (!note.empty()) {
     fmt::print(stderr, "{}\n", note);
   }
+  GODWIT_TRY(vmm::probe_dirty_choice(config_.kind, config_.dirty));
   std::string transport_note;
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, transport_note));
   if (!transport_note.empty()) {
@@ -212,6 +213,8 @@ Status Demo::start_source() {
                                            std::string(vmm::fill_name(config.fill)),
                                            "--backing",
                                            std::string(vmm::backing_name(config.backing)),
+                                           "--dirty-source",
+                                           std::string(vmm::dirty_choice_name(config.dirty)),
                                            "--seed",
                                            std::to_string(config.seed),
                                            "--transport",

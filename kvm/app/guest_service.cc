@@ -236,6 +236,7 @@ Json GuestService::status() {
   json["kind"] = vmm::kind_name(config.kind);
   json["vcpus"] = config.vcpus;
   json["workload"] = vmm::workload_name(config.workload);
+  json["dirty_source"] = vmm::dirty_choice_name(config.dirty);
   json["memory_bytes"] = config.memory_bytes;
   json["resident_bytes"] = allocated_bytes(guest_->memory());
   json["filled"] = guest_->filled();

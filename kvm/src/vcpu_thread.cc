@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -159,6 +160,17 @@ void VcpuThread::wait_left(std::uint32_t ticket) const {
   if (ticket % 2 != 0) {
     // acquire: pairs with the release in enter_guest().
     turn_.wait(ticket, std::memory_order_acquire);
+  }
+}
+
+void leave_guest(std::span<const std::unique_ptr<VcpuThread>> threads) {
+  std::vector<std::uint32_t> tickets;
+  tickets.reserve(threads.size());
+  for (const auto& thread : threads) {
+    tickets.push_back(thread->request_leave());
+  }
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    threads[i]->wait_left(tickets[i]);
   }
 }
 

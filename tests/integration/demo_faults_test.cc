@@ -49,10 +49,11 @@ TEST_F(InjectedFault, DroppedPageIsCaughtByTheGuest) {
 }
 
 TEST_F(InjectedFault, StalePageIsCaughtByTheGuest) {
-  for (const auto* guest : {"--guest kvm", "--guest process"}) {
+  for (const auto* guest : {"--guest kvm --dirty-source log", "--guest kvm --dirty-source ring",
+                            "--guest process --dirty-source wp", "--guest process --dirty-source wp-async"}) {
     for (int seed = 1; seed <= 3; ++seed) {
       const auto ran = inject("stale-page", fmt::format("{} --seed {}", guest, seed));
-      EXPECT_EQ(ran.code, 4) << ran.out;
+      EXPECT_EQ(ran.code, 4) << guest << "\n" << ran.out;
     }
   }
 }

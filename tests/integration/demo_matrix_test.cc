@@ -16,6 +16,7 @@ struct Case {
   int vcpus;
   std::string workload;
   std::string backing = "memfd";
+  std::string dirty = "auto";
 };
 
 class DemoMatrix : public testing::TestWithParam<Case> {};
@@ -26,12 +27,14 @@ TEST_P(DemoMatrix, CompletesVerified) {
     GODWIT_NEED_KVM();
   }
   const auto ran = run_command(fmt::format(
-      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {} --backing {}",
+      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {} --backing {} "
+      "--dirty-source {}",
       c.mode,
       c.guest,
       c.vcpus,
       c.workload,
-      c.backing));
+      c.backing,
+      c.dirty));
   ASSERT_TRUE(ran.report.is_object()) << ran.out;
   EXPECT_EQ(ran.code, 0) << ran.out;
   const auto& report = ran.report;
@@ -39,6 +42,9 @@ TEST_P(DemoMatrix, CompletesVerified) {
   ASSERT_EQ(report["outcome"], "completed") << ran.out;
   EXPECT_EQ(report["guest"]["kind"], c.guest);
   EXPECT_EQ(report["backing"], c.backing);
+  if (c.dirty != "auto") {
+    EXPECT_EQ(report["dirty_source"], c.dirty);
+  }
   const auto& verified = report["verified"];
   EXPECT_EQ(verified["mismatches"], 0);
   EXPECT_EQ(verified["guest_errors"], 0);
@@ -90,18 +96,36 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Each way to notice writes, where it matters: a writer, and rounds with the guest running. The product above has auto.
+std::vector<Case> dirty_sources() {
+  std::vector<Case> all;
+  for (const auto* mode : {"hybrid", "precopy"}) {
+    for (const int vcpus : {1, 2}) {
+      for (const auto* dirty : {"log", "ring"}) {
+        all.push_back({mode, "kvm", vcpus, "random-write", "memfd", dirty});
+      }
+      for (const auto* dirty : {"wp", "wp-async"}) {
+        all.push_back({mode, "process", vcpus, "random-write", "memfd", dirty});
+      }
+    }
+  }
+  return all;
+}
+
 std::string name_of(const testing::TestParamInfo<Case>& info) {
-  auto name = fmt::format("{}_{}_{}_{}_{}",
+  auto name = fmt::format("{}_{}_{}_{}_{}_{}",
                           info.param.mode,
                           info.param.guest,
                           info.param.vcpus,
                           info.param.workload,
-                          info.param.backing);
+                          info.param.backing,
+                          info.param.dirty);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Product, DemoMatrix, testing::ValuesIn(cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(DirtySources, DemoMatrix, testing::ValuesIn(dirty_sources()), name_of);
 
 }  // namespace
 }  // namespace godwit::test

@@ -28,12 +28,11 @@
 // call, and read after it.
 //
 // Pages never touched. They have no page table entry that could carry the protection, and memory
-// of files loses entries at any time (the kernel may unmap a page and keep it in the file). For
-// both the kernel puts a marker in the entry's place when it is asked to protect: start() asks for
-// everything, so every page has an entry or a marker. An unprotected page that is unmapped leaves
-// an empty entry. The kernel counts that as written when it is asked for written pages and nothing
-// else, and puts a marker there; with any other category in the question it would not, and the
-// write would be lost. Hence the exact masks of scan(), and a test that unmaps a written page.
+// of files loses entries at any time (the kernel may unmap a page and keep it in the file). For both
+// the kernel puts a marker in the entry's place when it is asked to protect: start() asks for
+// everything, so every page has an entry or a marker. An unprotected page that is unmapped leaves an
+// empty entry: that counts as written too, and gets a marker. Should a kernel see it otherwise, the
+// test that unmaps a written page fails.
 //
 // The answer has a bounded number of ranges. When they are used up, the call says how far it came,
 // and has protected exactly what it reported; the next call goes on from there.

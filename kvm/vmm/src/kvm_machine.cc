@@ -14,9 +14,11 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/log.h"
 #include "godwit/base/random.h"
 #include "godwit/base/thread.h"
 #include "godwit/kvm/dirty_bitmap_log.h"
+#include "godwit/kvm/dirty_ring.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vcpu_state.h"
@@ -141,6 +143,7 @@ class KvmMachine final : public Guest {
   Status decode_machine(const engine::StateSection& section, Loaded& loaded) const;
   Status enter_all();
   Status register_memory();
+  Status make_dirty_ring();
 
   const GuestConfig config_;
   OwnedMemory memory_;  // declared before everything that maps it into a guest
@@ -153,7 +156,8 @@ class KvmMachine final : public Guest {
   WorkloadPlan plan_;
   SweepControl control_;
   std::unique_ptr<StepLog> log_;
-  std::unique_ptr<kvm::DirtyBitmapLog> dirty_;
+  std::unique_ptr<engine::DirtySource> dirty_;
+  kvm::DirtyRing* ring_ = nullptr;  ///< `dirty_`, where it is one
   std::unique_ptr<engine::PopulatedScan> scan_;
   Phase phase_ = Phase::kNew;
   std::vector<std::uint64_t> stopped_tsc_;  ///< each vCPU's counter when it was stopped
@@ -175,6 +179,9 @@ Status KvmMachine::init(bool register_in_background) {
     registered_ = register_memory();
     GODWIT_TRY(prepare());
   }
+  if (config_.dirty == DirtyChoice::kRing) {
+    GODWIT_TRY(kvm::DirtyRing::enable(system_, vm_));
+  }
   vcpus_.reserve(config_.vcpus);
   for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
     GODWIT_TRY_ASSIGN(auto vcpu, kvm::Vcpu::create(system_, vm_, i));
@@ -185,8 +192,11 @@ Status KvmMachine::init(bool register_in_background) {
   counter_hz_ = khz * 1000ULL;
   GODWIT_TRY_ASSIGN(plan_, plan_workload(config_, boot_.reserved_pages, counter_hz_));
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
+  GODWIT_TRY(make_dirty_ring());
   scan_ = memory_.populated();
   stopped_tsc_.resize(config_.vcpus);
+  const auto ring_full =
+      ring_ == nullptr ? kvm::VcpuThread::OnRingFull() : [this] { return ring_->wait_reset(); };
   for (auto& vcpu : vcpus_) {
     GODWIT_TRY_ASSIGN(auto thread,
                       kvm::VcpuThread::start(
@@ -196,7 +206,8 @@ Status KvmMachine::init(bool register_in_background) {
                           },
                           [this, index = vcpu.index()](const Error& error) {
                             log_->guest_error(fmt::format("vcpu {}: {}", index, error.message()));
-                          }));
+                          },
+                          ring_full));
     threads_.push_back(std::move(thread));
   }
   return {};
@@ -217,10 +228,23 @@ Status KvmMachine::prepare() {
   if (registering_.joinable()) {
     registering_.join();
   }
-  if (registered_ && dirty_ == nullptr) {
+  if (registered_ && dirty_ == nullptr && config_.dirty != DirtyChoice::kRing) {
+    // Also by kAuto: see docs/adr/0006-dirty-log-by-default.md.
     dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
   }
   return registered_;
+}
+
+/// Requires: the vCPUs exist.
+Status KvmMachine::make_dirty_ring() {
+  if (config_.dirty != DirtyChoice::kRing) {
+    return {};
+  }
+  GODWIT_TRY_ASSIGN(auto ring,
+                    kvm::DirtyRing::create(vm_, vcpus_, [this] { kvm::leave_guest(threads_); }));
+  ring_ = ring.get();
+  dirty_ = std::move(ring);
+  return {};
 }
 
 Status KvmMachine::boot() {
@@ -368,6 +392,9 @@ engine::MachineDescription KvmMachine::describe() {
 
 engine::DirtySource* KvmMachine::dirty_source(std::string& why) {
   why.clear();
+  log_info("dirty source: {}{}",
+           dirty_->name(),
+           config_.dirty == DirtyChoice::kAuto ? " (by auto: the cheaper of KVM's two)" : "");
   return dirty_.get();
 }
 

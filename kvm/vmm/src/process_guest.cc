@@ -18,6 +18,8 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/uffd/scan_dirty_source.h"
 #include "godwit/uffd/wp_dirty_source.h"
 
 #include "guest_memory.h"
@@ -167,6 +169,7 @@ class ProcessGuest final : public Guest {
   Status decode_clock(const engine::StateSection& section, Loaded& loaded) const;
   Status understand(const engine::StateSection& section, Loaded& loaded) const;
   void apply(Loaded& loaded);
+  [[nodiscard]] std::unique_ptr<engine::DirtySource> protecting_source(std::string& why) const;
   void start_workers();
   void go();
 
@@ -294,16 +297,37 @@ engine::DirtySource* ProcessGuest::dirty_source(std::string& why) {
     return dirty_;
   }
   if (!options_.force_instrumented) {
+    write_protect_ = protecting_source(why);
+    dirty_ = write_protect_.get();
+  }
+  if (dirty_ == nullptr && config_.dirty == DirtyChoice::kAuto) {
+    dirty_ = &instrumented_;  // the workers' own marks; `why` is for the log
+  }
+  if (dirty_ != nullptr) {
+    log_info("dirty source: {}{}", dirty_->name(), why.empty() ? "" : " (" + why + ")");
+  }
+  return dirty_;
+}
+
+/// The best that the configuration and this host permit, or null. `why`: what better was not.
+std::unique_ptr<engine::DirtySource> ProcessGuest::protecting_source(std::string& why) const {
+  const bool any = config_.dirty == DirtyChoice::kAuto;
+  why.clear();
+  if (any || config_.dirty == DirtyChoice::kWpAsync) {
+    auto made = uffd::make_scan_dirty_source(memory_.view());
+    if (made) {
+      return std::move(*made);
+    }
+    why = fmt::format("no wp-async: {}", made.error().message());
+  }
+  if (any || config_.dirty == DirtyChoice::kWp) {
     auto made = uffd::make_wp_dirty_source(memory_.view());
     if (made) {
-      write_protect_ = std::move(*made);
-      dirty_ = write_protect_.get();
-      return dirty_;
+      return std::move(*made);
     }
-    why = made.error().message();  // for the log: the workers' own marks do instead
+    why += fmt::format("{}no wp: {}", why.empty() ? "" : "; ", made.error().message());
   }
-  dirty_ = &instrumented_;
-  return dirty_;
+  return nullptr;
 }
 
 engine::StateSection ProcessGuest::encode_clock() const {

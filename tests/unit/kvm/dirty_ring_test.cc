@@ -100,7 +100,7 @@ class DirtyRingTest : public ::testing::Test {
     ASSERT_OK(machine);
     machine_ = std::move(*machine);
     mirror_ = std::make_unique<Mirror>(*machine_);
-    auto ring = DirtyRing::create(machine_->vm, machine_->vcpus, [this] { leave_guest(); });
+    auto ring = DirtyRing::create(machine_->vm, machine_->vcpus, [this] { leave_guest(threads_); });
     ASSERT_OK(ring);
     ring_ = std::move(*ring);
     for (auto& vcpu : machine_->vcpus) {
@@ -113,11 +113,6 @@ class DirtyRingTest : public ::testing::Test {
           [this] { return ring_->wait_reset(); });
       ASSERT_OK(thread);
       threads_.push_back(std::move(*thread));
-    }
-  }
-  void leave_guest() {
-    for (auto& thread : threads_) {
-      thread->wait_left(thread->request_leave());
     }
   }
   void resume() {
@@ -276,7 +271,7 @@ TEST_F(DirtyRingTest, PageIsArmedWhenItIsPublished) {
   };
   ASSERT_OK(ring_->start(*mirror_));
   mirror_->copy_all();
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 60; ++round) {
     copies = 0;
     resume();
     for (auto& thread : threads_) {

@@ -87,6 +87,32 @@ TEST_P(Pausing, ThousandTimesUnderLoadLosesNoWrite) {
 // 60: the guest never leaves by itself, so that a kick that gets lost hangs the test.
 INSTANTIATE_TEST_SUITE_P(ExitsOften, Pausing, ::testing::Values(0U, 4U, 14U, 60U));
 
+TEST(VcpuThread, LeavesTheGuestWhenAskedAndComesBack) {
+  GODWIT_NEED_KVM();
+  // A guest that never leaves by itself: a request that gets lost hangs the test.
+  auto machine = TinyMachine::create(kDataPages, 0, 60);
+  ASSERT_OK(machine);
+  CountingThread thread;
+  ASSERT_OK(thread.start(**machine));
+  thread->wait_left(thread->request_leave());  // parked: nothing to wait for
+  ASSERT_OK(thread->resume());
+  SplitMix64 random(7);
+  std::uint32_t inside = 0;
+  for (int round = 0; round < 200; ++round) {
+    const auto ticket = thread->request_leave();
+    inside += ticket % 2;
+    thread->wait_left(ticket);
+    for (auto spin = random.below(5'000); spin > 0; --spin) {
+      asm volatile("pause");
+    }
+  }
+  EXPECT_GT(inside, 0U);
+  thread->request_pause();
+  ASSERT_OK(thread->wait_paused());
+  EXPECT_GT((*machine)->writes(), 0U);
+  EXPECT_EQ(thread.exits.load(std::memory_order_acquire), 0U) << "the exit handler is not asked";
+}
+
 TEST(VcpuThread, IsParkedBetweenExitsForever) {
   GODWIT_NEED_KVM();
   // A guest that practically never leaves by itself: only the kick brings it back.

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "godwit/base/result.h"
@@ -108,5 +109,9 @@ class VcpuThread {
   std::atomic<std::uint32_t> turn_{0};  ///< odd while the vCPU is inside KVM_RUN
   std::jthread thread_;
 };
+
+/// Makes all of them leave the guest, side by side.
+/// Guarantees: each has been outside the guest since the call. Thread: any, while they live.
+void leave_guest(std::span<const std::unique_ptr<VcpuThread>> threads);
 
 }  // namespace godwit::kvm

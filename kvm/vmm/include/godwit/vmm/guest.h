@@ -10,11 +10,11 @@
 #include "godwit/base/histogram.h"
 #include "godwit/base/result.h"
 #include "godwit/engine/ports.h"
+#include "godwit/vmm/dirty_choice.h"
 
 /// The reference machines: what the command and the tests migrate.
 namespace godwit::vmm {
 
-enum class GuestKind : std::uint8_t { kKvm = 1, kProcess = 2 };
 enum class Workload : std::uint8_t {
   kIdle = 1,
   kSequentialWrite,
@@ -30,7 +30,8 @@ enum class Backing : std::uint8_t {
   kAnonymous,  ///< private anonymous memory of 4 KiB pages
 };
 
-/// Everything that makes a guest; the source sends it to the target in the machine description.
+/// Everything that makes a guest; the source sends it to the target in the machine description,
+/// but for what says otherwise.
 struct GuestConfig {
   GuestKind kind = GuestKind::kProcess;
   std::uint64_t memory_bytes = 1ULL << 30;
@@ -42,6 +43,8 @@ struct GuestConfig {
   Fill fill = Fill::kRandom;
   Backing backing = Backing::kMemfd;
   std::uint64_t seed = 1;
+  /// A matter of this host: not sent, so that a received guest has kAuto.
+  DirtyChoice dirty = DirtyChoice::kAuto;
   /// Plants a fault for the test of the tests: a canary register of vCPU 0 is left out of
   /// load_state().
   bool skip_register = false;
@@ -130,7 +133,8 @@ struct MemoryOptions {
 };
 
 /// Makes a machine with its memory; nothing runs yet: boot() it, or load_state() and run() it.
-/// Errors: kUnsupported/kPermission (no KVM), kNoMemory, kInvalidArgument.
+/// Errors: kUnsupported/kPermission (no KVM, or not the dirty source of `config`), kNoMemory,
+/// kInvalidArgument.
 Result<std::unique_ptr<Guest>> make_guest(const GuestConfig& config, const MemoryOptions& options);
 
 }  // namespace godwit::vmm
