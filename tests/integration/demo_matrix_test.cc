@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "command.h"
@@ -14,6 +16,8 @@ struct Case {
   std::string guest;
   int vcpus;
   std::string workload;
+  std::string transport = "uring";
+  bool unix_socket = false;
 };
 
 class DemoMatrix : public testing::TestWithParam<Case> {};
@@ -21,13 +25,17 @@ class DemoMatrix : public testing::TestWithParam<Case> {};
 TEST_P(DemoMatrix, CompletesVerified) {
   const auto& c = GetParam();
   const auto ran = run_command(fmt::format(
-      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {}", c.mode, c.guest, c.vcpus, c.workload));
+      "demo --json --memory 128MiB --mode {} --guest {} --vcpus {} --workload {} --transport {} {}",
+      c.mode, c.guest, c.vcpus, c.workload, c.transport,
+      c.unix_socket ? fmt::format("--to unix:/tmp/godwit-matrix-{}", ::getpid()) : ""));
   ASSERT_TRUE(ran.report.is_object()) << ran.out;
   EXPECT_EQ(ran.code, 0) << ran.out;
   const auto& report = ran.report;
   EXPECT_EQ(report["schema"], "godwit.report.v1");
   ASSERT_EQ(report["outcome"], "completed") << ran.out;
   EXPECT_EQ(report["guest"]["kind"], c.guest);
+  EXPECT_EQ(report["transport"], c.transport);
+  EXPECT_EQ(report["congestion"] == "none", c.unix_socket) << report["congestion"];
   const auto& verified = report["verified"];
   EXPECT_EQ(verified["mismatches"], 0);
   EXPECT_EQ(verified["guest_errors"], 0);
@@ -61,11 +69,22 @@ std::vector<Case> cases() {
       }
     }
   }
+  for (const auto* guest : {"kvm", "process"}) {
+    for (const auto* mode : {"hybrid", "postcopy"}) {
+      all.push_back({mode, guest, 2, "random-write", "poll", false});
+      all.push_back({mode, guest, 2, "random-write", "poll", true});
+      all.push_back({mode, guest, 2, "random-write", "uring", true});
+    }
+    all.push_back({"precopy", guest, 1, "random-write", "poll", false});
+    all.push_back({"stop-and-copy", guest, 1, "random-write", "poll", true});
+  }
   return all;
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   auto name = fmt::format("{}_{}_{}_{}", info.param.mode, info.param.guest, info.param.vcpus, info.param.workload);
+  name += info.param.transport == "poll" ? "_poll" : "";
+  name += info.param.unix_socket ? "_unix" : "";
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -108,10 +108,36 @@ TEST_F(Forbidden, PrecopyAndStopAndCopyStillWorkWithoutUserfaultfd) {
   }
 }
 
-TEST_F(Forbidden, WithoutIoUringTheReasonIsSaid) {
-  const auto ran = run_without(SYS_io_uring_setup, demo("hybrid"));
-  EXPECT_EQ(ran.code, 3) << ran.out;
-  EXPECT_NE(ran.out.find("io_uring"), std::string::npos) << ran.out;
+// Rings that cannot be made, and rings that can be made but not used.
+constexpr unsigned kIoUringCalls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
+
+TEST_F(Forbidden, WithoutIoUringTheReasonIsSaidAndPollTakesItsPlace) {
+  for (const auto call : kIoUringCalls) {
+    const auto ran = run_without(call, demo("hybrid"));
+    EXPECT_EQ(ran.code, 0) << call << "\n" << ran.out;
+    EXPECT_NE(ran.out.find("transport: poll (chosen by --transport auto; io_uring is not usable: "), std::string::npos)
+        << ran.out;
+    EXPECT_NE(ran.out.find("seccomp"), std::string::npos) << ran.out;
+  }
+}
+
+TEST_F(Forbidden, IoUringThatIsAskedForAndForbiddenEndsWithTheReason) {
+  for (const auto call : kIoUringCalls) {
+    auto arguments = demo("hybrid");
+    arguments.insert(arguments.end(), {"--transport", "uring"});
+    const auto ran = run_without(call, arguments);
+    EXPECT_EQ(ran.code, 3) << call << "\n" << ran.out;
+    EXPECT_NE(ran.out.find("io_uring"), std::string::npos) << ran.out;
+  }
+}
+
+TEST_F(Forbidden, PollIsTakenWithoutAskingForIoUring) {
+  auto arguments = demo("hybrid");
+  arguments.insert(arguments.end(), {"--json", "--transport", "poll"});
+  const auto ran = run_without(SYS_io_uring_setup, arguments);
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  EXPECT_NE(ran.out.find("\"transport\": \"poll\""), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("io_uring"), std::string::npos) << ran.out;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct Case {
   engine::Mode mode;
   vmm::Workload workload;
   std::uint32_t vcpus;
+  Wire wire{};
 };
 
 vmm::GuestConfig config_of(const Case& c) {
@@ -45,7 +46,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   boot(**guest);
   engine::SourceOptions options;
   options.mode = GetParam().mode;
-  auto migration = migrate(**guest, options);
+  auto migration = migrate(**guest, options, {}, false, GetParam().wire);
   ASSERT_TRUE(migration) << migration.error().message();
   const auto& report = migration->report;
   ASSERT_EQ(report.outcome, engine::Outcome::kCompleted)
@@ -97,6 +98,13 @@ std::vector<Case> cases() {
       }
     }
   }
+  using net::LoopKind;
+  for (const auto wire :
+       {Wire{LoopKind::kPoll, false}, Wire{LoopKind::kPoll, true}, Wire{LoopKind::kUring, true}}) {
+    for (const auto mode : {engine::Mode::kHybrid, engine::Mode::kPostcopy}) {
+      all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, wire});
+    }
+  }
   return all;
 }
 
@@ -105,6 +113,12 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
                           engine::mode_name(info.param.mode),
                           vmm::workload_name(info.param.workload),
                           info.param.vcpus);
+  if (info.param.wire.loop == net::LoopKind::kPoll) {
+    name += "_poll";
+  }
+  if (info.param.wire.unix_socket) {
+    name += "_unix";
+  }
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
