@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,15 +42,19 @@ struct Ran {
   std::string out;
 };
 
-/// Runs the demo as nobody without the system call `forbidden`.
-Ran run_without(unsigned forbidden, const std::vector<std::string>& arguments) {
+struct Started {
+  pid_t pid;
+  int out;
+};
+
+/// Starts the command as nobody without the system call `forbidden`.
+Started start_without(unsigned forbidden, const std::vector<std::string>& arguments) {
   int out[2];
-  EXPECT_EQ(::pipe(out), 0);
+  EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
   const auto child = ::fork();
   if (child == 0) {
     ::dup2(out[1], STDOUT_FILENO);
     ::dup2(out[1], STDERR_FILENO);
-    ::close(out[0]);
     const int self = ::open(GODWIT_COMMAND, O_RDONLY);
     if (self < 0 || ::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0 ||
         ::chdir("/tmp") != 0) {
@@ -65,14 +70,20 @@ Ran run_without(unsigned forbidden, const std::vector<std::string>& arguments) {
     ::_exit(122);
   }
   ::close(out[1]);
+  return {child, out[0]};
+}
+
+/// Runs it to its end.
+Ran run_without(unsigned forbidden, const std::vector<std::string>& arguments) {
+  const auto started = start_without(forbidden, arguments);
   Ran ran{-1, {}};
   char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(out[0], buffer, sizeof buffer)) > 0;) {
+  for (ssize_t got = 0; (got = ::read(started.out, buffer, sizeof buffer)) > 0;) {
     ran.out.append(buffer, static_cast<std::size_t>(got));
   }
-  ::close(out[0]);
+  ::close(started.out);
   int status = 0;
-  ::waitpid(child, &status, 0);
+  ::waitpid(started.pid, &status, 0);
   ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return ran;
 }
@@ -138,6 +149,26 @@ TEST_F(Forbidden, PollIsTakenWithoutAskingForIoUring) {
   EXPECT_EQ(ran.code, 0) << ran.out;
   EXPECT_NE(ran.out.find("\"transport\": \"poll\""), std::string::npos) << ran.out;
   EXPECT_EQ(ran.out.find("io_uring"), std::string::npos) << ran.out;
+}
+
+TEST_F(Forbidden, MigrateLearnsThatTheGuestsProcessHasNoIoUring) {
+  const auto control = "/tmp/godwit-forbidden-" + std::to_string(::getpid());
+  const auto started = start_without(
+      SYS_io_uring_setup, {"run", "--guest", "process", "--memory", "32MiB", "--control", control});
+  std::string said;
+  char byte = 0;
+  while (said.find("serving") == std::string::npos && ::read(started.out, &byte, 1) == 1) {
+    said += byte;
+  }
+  EXPECT_NE(said.find("transport: poll"), std::string::npos) << said;
+  // Who asks may use io_uring; who runs the guest may not.
+  const auto ran =
+      run_without(SYS_personality, {"migrate", "--control", control, "--to", "tcp:127.0.0.1:1", "--transport", "uring"});
+  EXPECT_EQ(ran.code, 3) << ran.out;
+  EXPECT_NE(ran.out.find("io_uring_setup"), std::string::npos) << ran.out;
+  ::kill(started.pid, SIGTERM);
+  ::waitpid(started.pid, nullptr, 0);
+  ::close(started.out);
 }
 
 }  // namespace
