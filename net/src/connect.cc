@@ -23,11 +23,13 @@ namespace {
 tl::unexpected<Error> connect_error(int sys_errno, const Address& peer) {
   const auto at = format_endpoint(peer);
   if (sys_errno == ECONNREFUSED || (sys_errno == ENOENT && peer.is_unix())) {
-    return fail_errno(
+    auto error = errno_error(
         sys_errno,
         "connect",
         fmt::format("nobody listens at {}; start `godwit receive` there, or check the address",
                     at));
+    error.code = ErrorCode::kIo;  // a path without a file is no missing feature
+    return fail(std::move(error));
   }
   return fail_errno(sys_errno, "connect", at);
 }

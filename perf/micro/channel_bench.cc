@@ -5,7 +5,7 @@
 #include "godwit/base/thread.h"
 #include "godwit/net/ring_loop.h"
 #include "godwit/net/socket.h"
-#include "godwit/net/uring_transport.h"
+#include "godwit/net/transport.h"
 
 #include "bench.h"
 
@@ -54,7 +54,7 @@ struct Connection {
     net::TcpOptions options;
     options.host = address.host;
     options.port = address.port;
-    GODWIT_TRY_ASSIGN(made.transport, net::make_uring_transport(options));
+    GODWIT_TRY_ASSIGN(made.transport, net::make_transport(net::LoopKind::kUring, options));
     GODWIT_TRY_ASSIGN(made.near, made.transport->connect(kind, Deadline::after_ns(kWaitNs)));
     GODWIT_TRY_ASSIGN(made.far, made.listener->accept());
     if (made.far == nullptr) {

@@ -69,10 +69,8 @@ class BadPeerTest : public testing::Test {
   }
 
   engine::MigrationReport migrate_to(std::uint16_t port) {
-    net::TcpOptions tcp;
-    tcp.host = "127.0.0.1";
-    tcp.port = port;
-    auto transport = net::make_uring_transport(tcp);
+    auto transport =
+        net::make_transport(net::LoopKind::kUring, {.peer = {.host = "127.0.0.1", .port = port}});
     EXPECT_TRUE(transport);
     engine::SourceOptions options;
     options.timeout_ns = 500'000'000;
@@ -191,14 +189,11 @@ TEST_F(BadPeerTest, CutBeforeCommit) {
 
 TEST_F(BadPeerTest, StrangerAtTheTargetDoesNotDisturb) {
   PlainHost host;
-  auto listener = net::listen_tcp({.host = "127.0.0.1", .port = 0});
+  auto listener = net::make_listener(net::LoopKind::kUring, {});
   ASSERT_TRUE(listener);
-  const auto address = (*listener)->address();
-  net::TcpOptions tcp;
-  tcp.host = "127.0.0.1";
-  tcp.port = static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
-  auto source_transport = net::make_uring_transport(tcp);
-  auto target_transport = net::make_uring_transport(tcp);
+  const auto peer = net::parse_endpoint((*listener)->address());
+  auto source_transport = net::make_transport(net::LoopKind::kUring, {.peer = *peer});
+  auto target_transport = net::make_transport(net::LoopKind::kUring, {.peer = *peer});
   ASSERT_TRUE(source_transport && target_transport);
   engine::TargetSession target(host, **listener, **target_transport, {});
   target.start();
@@ -206,7 +201,7 @@ TEST_F(BadPeerTest, StrangerAtTheTargetDoesNotDisturb) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  to.sin_port = htons(tcp.port);
+  to.sin_port = htons(peer->port);
   ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
   const std::string request(200, 'x');
   ASSERT_GT(::send(stranger.get(), request.data(), request.size(), MSG_NOSIGNAL), 0);

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 
 #include "godwit/engine/source_session.h"
 #include "godwit/engine/target_session.h"
-#include "godwit/net/uring_transport.h"
+#include "godwit/net/transport.h"
 #include "godwit/uffd/anonymous_target.h"
 #include "godwit/uffd/fault_service.h"
 #include "godwit/uffd/page_installer.h"
@@ -44,7 +46,13 @@ class PlainHost : public engine::TargetHost {
   }
 };
 
-/// One migration inside this process over loopback TCP.
+/// What a migration inside this process goes over.
+struct Wire {
+  net::LoopKind loop = net::LoopKind::kUring;
+  bool unix_socket = false;  ///< else loopback TCP
+};
+
+/// One migration inside this process.
 struct Migration {
   engine::MigrationReport report;
   engine::TargetState target_state{};
@@ -54,16 +62,18 @@ struct Migration {
 inline Result<Migration> migrate(vmm::Guest& guest,
                                  const engine::SourceOptions& options,
                                  const engine::TargetOptions& target_options = {},
-                                 bool skip_register = false) {
+                                 bool skip_register = false,
+                                 const Wire& wire = {}) {
   PlainHost host;
   host.skip_register = skip_register;
-  GODWIT_TRY_ASSIGN(auto listener, net::listen_tcp({.host = "127.0.0.1", .port = 0}));
-  const auto address = listener->address();
-  net::TcpOptions tcp;
-  tcp.host = "127.0.0.1";
-  tcp.port = static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
-  GODWIT_TRY_ASSIGN(auto source_transport, net::make_uring_transport(tcp));
-  GODWIT_TRY_ASSIGN(auto target_transport, net::make_uring_transport(tcp));
+  net::ListenOptions listen;
+  if (wire.unix_socket) {
+    listen.at = {.path = "/tmp/godwit-in-process-" + std::to_string(::getpid())};
+  }
+  GODWIT_TRY_ASSIGN(auto listener, net::make_listener(wire.loop, listen));
+  GODWIT_TRY_ASSIGN(const auto peer, net::parse_endpoint(listener->address()));
+  GODWIT_TRY_ASSIGN(auto source_transport, net::make_transport(wire.loop, {.peer = peer}));
+  GODWIT_TRY_ASSIGN(auto target_transport, net::make_transport(wire.loop, {.peer = peer}));
   engine::TargetSession target(host, *listener, *target_transport, target_options);
   engine::SourceSession source(guest, *source_transport, options);
   target.start();

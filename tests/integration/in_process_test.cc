@@ -22,6 +22,7 @@ struct Case {
   std::uint32_t vcpus;
   std::uint32_t channels = 1;
   vmm::Backing backing = vmm::Backing::kMemfd;
+  Wire wire{};
 };
 
 vmm::GuestConfig config_of(const Case& c) {
@@ -57,7 +58,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   engine::SourceOptions options;
   options.mode = GetParam().mode;
   options.channels = GetParam().channels;
-  auto migration = migrate(**guest, options);
+  auto migration = migrate(**guest, options, {}, false, GetParam().wire);
   ASSERT_TRUE(migration) << migration.error().message();
   const auto& report = migration->report;
   ASSERT_EQ(report.outcome, engine::Outcome::kCompleted)
@@ -122,6 +123,13 @@ std::vector<Case> cases() {
                    4,
                    vmm::Backing::kAnonymous});
   }
+  using net::LoopKind;
+  for (const auto wire :
+       {Wire{LoopKind::kPoll, false}, Wire{LoopKind::kPoll, true}, Wire{LoopKind::kUring, true}}) {
+    for (const auto mode : {engine::Mode::kHybrid, engine::Mode::kPostcopy}) {
+      all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 2, vmm::Backing::kMemfd, wire});
+    }
+  }
   return all;
 }
 
@@ -132,6 +140,12 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
                           info.param.vcpus,
                           info.param.channels,
                           info.param.backing == vmm::Backing::kAnonymous ? "_anonymous" : "");
+  if (info.param.wire.loop == net::LoopKind::kPoll) {
+    name += "_poll";
+  }
+  if (info.param.wire.unix_socket) {
+    name += "_unix";
+  }
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
