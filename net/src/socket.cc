@@ -11,11 +11,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <memory>
+#include <mutex>
 
 #include <fmt/format.h>
 
+#include "godwit/base/thread.h"
 #include "godwit/base/units.h"
 
 #include "socket_ops.h"
@@ -33,17 +37,62 @@ constexpr std::uint64_t kMinBulkWindow = 384 * kKiB;
 constexpr std::uint64_t kMaxBulkWindow = 32 * kMiB;
 constexpr std::uint64_t kAssumedBytesPerSecond = 1'250'000'000;
 constexpr int kBacklog = 64;
+/// For the name of an address of this machine.
+constexpr std::int64_t kResolveListenNs = 10'000'000'000;
 
 using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
 
-Result<AddressList> resolve(const Address& address, int flags) {
+/// One look-up, which its thread and who waits for it share.
+struct Lookup {
+  std::mutex mutex;
+  std::condition_variable done;
+  bool ended = false;  ///< guarded by mutex, like the two below
+  int status = 0;
+  AddressList list{nullptr, &freeaddrinfo};
+};
+
+int look_up(const Address& address, int flags, AddressList& list) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = flags | AI_NUMERICSERV;
-  addrinfo* list = nullptr;
+  addrinfo* found = nullptr;
   const auto port = std::to_string(address.port);
-  const int status = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &list);
+  const int status = ::getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found);
+  if (status == 0) {
+    list.reset(found);
+  }
+  return status;
+}
+
+/// getaddrinfo() knows no deadline and cannot be interrupted: a name that needs a server is looked
+/// up on a thread of its own, which is left behind if the server does not answer in time.
+Result<AddressList> resolve(const Address& address, int flags, Deadline deadline) {
+  AddressList list(nullptr, &freeaddrinfo);
+  int status = look_up(address, flags | AI_NUMERICHOST, list);
+  if (status == EAI_NONAME) {
+    auto lookup = std::make_shared<Lookup>();
+    start_thread("godwit-resolve", ThreadRole::kGuest, [lookup, address, flags] {
+      AddressList found(nullptr, &freeaddrinfo);
+      const int ended_with = look_up(address, flags, found);
+      const std::lock_guard lock(lookup->mutex);
+      lookup->list = std::move(found);
+      lookup->status = ended_with;
+      lookup->ended = true;
+      lookup->done.notify_all();
+    }).detach();
+    std::unique_lock lock(lookup->mutex);
+    const auto ended = [&] { return lookup->ended; };
+    if (const auto left_ns = deadline.left_ns(); left_ns == INT64_MAX) {
+      lookup->done.wait(lock, ended);
+    } else if (!lookup->done.wait_for(lock, std::chrono::nanoseconds(left_ns), ended)) {
+      return fail(ErrorCode::kTimeout,
+                  "resolve",
+                  fmt::format("{}: no name server answers; give a numeric address", address.host));
+    }
+    status = lookup->status;
+    list = std::move(lookup->list);
+  }
   if (status != 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "resolve",
@@ -51,7 +100,7 @@ Result<AddressList> resolve(const Address& address, int flags) {
                             address.host,
                             ::gai_strerror(status)));
   }
-  return AddressList(list, &freeaddrinfo);
+  return list;
 }
 
 Address address_of(const sockaddr_storage& storage) {
@@ -208,7 +257,7 @@ std::uint64_t bulk_window_bytes(std::uint32_t round_trip_us, std::uint64_t bytes
 }
 
 Result<Fd> connect_socket(const Address& peer, const ConnectOptions& options, Deadline deadline) {
-  GODWIT_TRY_ASSIGN(const auto list, resolve(peer, 0));
+  GODWIT_TRY_ASSIGN(const auto list, resolve(peer, 0, deadline));
   Result<Fd> last = fail(ErrorCode::kInvalidArgument, "connect", "the name has no address");
   for (const auto* to = list.get(); to != nullptr; to = to->ai_next) {
     last = connect_one(*to, peer, options, deadline);
@@ -220,7 +269,7 @@ Result<Fd> connect_socket(const Address& peer, const ConnectOptions& options, De
 }
 
 Result<Fd> listen_socket(const Address& at) {
-  GODWIT_TRY_ASSIGN(const auto list, resolve(at, AI_PASSIVE));
+  GODWIT_TRY_ASSIGN(const auto list, resolve(at, AI_PASSIVE, Deadline::after_ns(kResolveListenNs)));
   Fd fd(::socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) {
     return fail_errno(errno, "socket");

@@ -1,5 +1,6 @@
 #include "godwit/net/uring_transport.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -54,10 +55,15 @@ class UringTransport final : public engine::Transport {
   std::string congestion_;
 };
 
+Fd open_spare() {
+  return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
 class TcpListener final : public engine::Listener {
  public:
-  TcpListener(Fd socket, std::string address, std::string congestion)
+  TcpListener(Fd socket, Fd spare, std::string address, std::string congestion)
       : socket_(std::move(socket)),
+        spare_(std::move(spare)),
         address_(std::move(address)),
         congestion_(std::move(congestion)) {}
 
@@ -82,6 +88,9 @@ class TcpListener final : public engine::Listener {
       if (errno == EAGAIN) {
         return std::unique_ptr<engine::Channel>();
       }
+      if (errno == EMFILE || errno == ENFILE) {
+        return fail_errno(turn_away(), "accept", "the connection is closed; raise ulimit -n");
+      }
       // A peer that gave up before it was taken is nobody's failure: look at the next.
       if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
         return fail_errno(errno, "accept", address_);
@@ -97,7 +106,19 @@ class TcpListener final : public engine::Listener {
   }
 
  private:
+  /// A connection that no descriptor is left for would stay in the queue, wake its loop for ever
+  /// and leave its peer waiting: so it is taken with the spare one, and closed. Returns the errno
+  /// that made it necessary.
+  int turn_away() {
+    const int cause = errno;
+    spare_.reset();
+    Fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+    spare_ = open_spare();
+    return cause;
+  }
+
   Fd socket_;
+  Fd spare_;
   std::string address_;
   std::string congestion_;
 };
@@ -114,8 +135,12 @@ Result<std::unique_ptr<engine::Listener>> listen_tcp(TcpListenOptions options) {
   GODWIT_TRY(check_congestion_name(options.congestion));
   GODWIT_TRY_ASSIGN(auto socket, listen_socket({options.host, options.port}));
   GODWIT_TRY_ASSIGN(const auto bound, bound_address(socket.get()));
+  auto spare = open_spare();
+  if (!spare.valid()) {
+    return fail_errno(errno, "open", "/dev/null");
+  }
   return std::unique_ptr<engine::Listener>(std::make_unique<TcpListener>(
-      std::move(socket), format_address(bound), std::move(options.congestion)));
+      std::move(socket), std::move(spare), format_address(bound), std::move(options.congestion)));
 }
 
 }  // namespace godwit::net
