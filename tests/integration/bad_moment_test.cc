@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// Slow enough to be met on its way: 32 MiB of pre-copy take eight seconds.
+/// Slow enough to be met on its way: 16 MiB of pre-copy take four seconds.
 constexpr const char* kSlow = "--mode precopy --max-bandwidth 4MiB --max-rounds 2";
 
 class BadMoment : public testing::Test {
@@ -72,7 +72,7 @@ TEST_F(BadMoment, GuestThatArrivesCannotLeaveYet) {
         "state",
         "no guest has arrived");
     Process migration(guest.migrate_line(
-        target.address(), fmt::format("--mode {} --max-bandwidth 16MiB --max-rounds 2", mode)));
+        target.address(), fmt::format("--mode {} --max-bandwidth 8MiB --max-rounds 2", mode)));
     const auto* wanted = std::string_view(mode) == "precopy" ? "receiving" : "running";
     EXPECT_TRUE(eventually([&] { return target.status().value("phase", "") == wanted; }));
     expect_error(
