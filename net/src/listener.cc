@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -20,10 +21,14 @@ constexpr int kBacklog = 128;
 /// How long a host name to listen on may take to resolve.
 constexpr std::int64_t kResolveNs = 10'000'000'000;
 
+Fd open_spare() {
+  return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
 class SocketListener : public engine::Listener {
  public:
   SocketListener(LoopKind loop, int fd, std::string address)
-      : loop_(loop), fd_(fd), address_(std::move(address)) {}
+      : loop_(loop), fd_(fd), spare_(open_spare()), address_(std::move(address)) {}
 
   [[nodiscard]] std::string address() const override { return address_; }
   [[nodiscard]] int fd() const override { return fd_; }
@@ -40,6 +45,9 @@ class SocketListener : public engine::Listener {
       if (errno == EAGAIN) {
         return std::unique_ptr<engine::Channel>();
       }
+      if (errno == EMFILE || errno == ENFILE) {
+        return fail_errno(turn_away(), "accept", "the connection is closed; raise ulimit -n");
+      }
       // A peer that gave up before it was taken is nobody's failure: look at the next.
       if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
         return fail_errno(errno, "accept", address_);
@@ -54,8 +62,20 @@ class SocketListener : public engine::Listener {
   void stop() const { ::shutdown(fd_, SHUT_RDWR); }
 
  private:
+  /// A connection that no descriptor is left for would stay in the queue, wake its loop for ever
+  /// and leave its peer waiting: so it is taken with the spare one, and closed. Returns the errno
+  /// that made it necessary.
+  int turn_away() {
+    const int cause = errno;
+    spare_.reset();
+    Fd(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)).reset();
+    spare_ = open_spare();
+    return cause;
+  }
+
   const LoopKind loop_;
   const int fd_;  ///< owned by the derived class
+  Fd spare_;
   const std::string address_;
 };
 

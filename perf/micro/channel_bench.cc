@@ -49,12 +49,10 @@ struct Connection {
 
   static Result<Connection> open(engine::ChannelKind kind) {
     Connection made;
-    GODWIT_TRY_ASSIGN(made.listener, net::listen_tcp({}));
-    GODWIT_TRY_ASSIGN(const auto address, net::parse_address(made.listener->address()));
-    net::TcpOptions options;
-    options.host = address.host;
-    options.port = address.port;
-    GODWIT_TRY_ASSIGN(made.transport, net::make_transport(net::LoopKind::kUring, options));
+    GODWIT_TRY_ASSIGN(made.listener, net::make_listener(net::LoopKind::kUring, {}));
+    GODWIT_TRY_ASSIGN(const auto peer, net::parse_endpoint(made.listener->address()));
+    GODWIT_TRY_ASSIGN(made.transport,
+                      net::make_transport(net::LoopKind::kUring, {.peer = peer}));
     GODWIT_TRY_ASSIGN(made.near, made.transport->connect(kind, Deadline::after_ns(kWaitNs)));
     GODWIT_TRY_ASSIGN(made.far, made.listener->accept());
     if (made.far == nullptr) {

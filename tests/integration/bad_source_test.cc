@@ -49,8 +49,8 @@ wire::Describe description(std::uint64_t memory_bytes = 8ULL << 20) {
 struct Knock {
   const char* name;
   void (*script)(FakeSource&);
-  const char* code;  ///< of the attempt that failed; null: it was no attempt, only a stranger
-  const char* phase;
+  const char* code;   ///< of the attempt that failed; null: it was no attempt, only a stranger
+  const char* phase;  ///< several where the receiver's threads may notice in any of them
   const char* says;
 };
 void PrintTo(const Knock& cell, std::ostream* out) {
@@ -61,7 +61,9 @@ class Stranger : public BadSource, public testing::WithParamInterface<Knock> {};
 
 TEST_P(Stranger, IsTurnedAwayAndTheNextGuestIsTaken) {
   const auto& cell = GetParam();
-  Receiver receiver(directory_, "receiver", "--timeout 400ms");
+  // A deadline only where it is what is tested: elsewhere a busy machine must not run into it.
+  const bool times_out = cell.code != nullptr && std::string_view(cell.code) == "timeout";
+  Receiver receiver(directory_, "receiver", times_out ? "--timeout 1s" : "");
   ASSERT_TRUE(receiver.listens()) << receiver.process().err();
   const auto before = Holdings::settled(receiver.process().pid());
   {
@@ -71,7 +73,7 @@ TEST_P(Stranger, IsTurnedAwayAndTheNextGuestIsTaken) {
       EXPECT_TRUE(eventually([&] { return receiver.status().value("failed_attempts", 0) == 1; }));
       const auto status = receiver.status();
       EXPECT_EQ(status["error"]["code"], cell.code) << status.dump();
-      EXPECT_EQ(status["error"]["phase"], cell.phase) << status.dump();
+      EXPECT_THAT(cell.phase, HasSubstr(status["error"]["phase"].get<std::string>()));
       EXPECT_THAT(status["error"]["message"].get<std::string>(), HasSubstr(cell.says));
       EXPECT_THAT(receiver.process().err(), HasSubstr("no guest was received"));
     }
@@ -245,6 +247,173 @@ INSTANTIATE_TEST_SUITE_P(
                           "negotiating",
                           "memory are available"}),
     [](const auto& cell) { return std::string(cell.param.name); });
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Setup, Stranger,
+    testing::Values(
+        Knock{"DamagedDescription", [](FakeSource& source) {
+                auto line = source.negotiate();
+                line.raw(damaged(line.frame(MessageType::kDescribe, description()), 70));
+              }, "checksum", "negotiating", ""},
+        Knock{"OversizedLength", [](FakeSource& source) {
+                source.negotiate().raw(oversized(MessageType::kDescribe));
+              }, "protocol", "negotiating", ""},
+        Knock{"DescribesTwice", [](FakeSource& source) {
+                source.described(description()).send(MessageType::kDescribe, description());
+              }, "protocol", "setup", "second description"},
+        Knock{"OpensNoChannels", [](FakeSource& source) { source.described(description()); },
+              "timeout", "setup", "no progress"},
+        Knock{"OpensOneChannel", [](FakeSource& source) {
+                source.described(description());
+                source.page_channel(wire::ChannelKind::kBulk);
+              }, "timeout", "setup", "no progress"},
+        Knock{"ClosesInSetup", [](FakeSource& source) { source.described(description()).close(); },
+              "closed", "setup", ""},
+        Knock{"AnotherSession", [](FakeSource& source) {
+                source.described(description());
+                auto hello = source.hello(wire::ChannelKind::kBulk);
+                hello.session_id[5] ^= std::byte{1};
+                auto line = source.connect();
+                line.send(MessageType::kHello, hello);
+                const auto answer = line.receive();
+                ASSERT_TRUE(answer && answer->type == MessageType::kRefuse);
+                EXPECT_THAT(wire::decode_refuse(answer->body)->text, HasSubstr("no session"));
+              }, "timeout", "setup", ""},
+        Knock{"AnotherEpoch", [](FakeSource& source) {
+                source.described(description());
+                auto hello = source.hello(wire::ChannelKind::kUrgent);
+                hello.session_epoch += 1;
+                auto line = source.connect();
+                line.send(MessageType::kHello, hello);
+                const auto answer = line.receive();
+                EXPECT_TRUE(answer && answer->type == MessageType::kRefuse);
+              }, "timeout", "setup", ""},
+        Knock{"SameChannelTwice", [](FakeSource& source) {
+                source.described(description());
+                source.page_channel(wire::ChannelKind::kBulk);
+                auto line = source.connect();
+                line.send(MessageType::kHello, source.hello(wire::ChannelKind::kBulk));
+                const auto answer = line.receive();
+                ASSERT_TRUE(answer && answer->type == MessageType::kRefuse);
+                EXPECT_THAT(wire::decode_refuse(answer->body)->text, HasSubstr("open already"));
+              }, "timeout", "setup", ""},
+        Knock{"SecondSource", [](FakeSource& source) {
+                source.described(description());
+                auto line = source.connect();
+                line.send(MessageType::kHello, FakeSource(0).hello());
+                const auto answer = line.receive();
+                ASSERT_TRUE(answer && answer->type == MessageType::kRefuse);
+                EXPECT_THAT(wire::decode_refuse(answer->body)->text, HasSubstr("migration already"));
+              }, "timeout", "setup", ""}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Receiving, Stranger,
+    testing::Values(
+        Knock{"Stalls", [](FakeSource& source) { source.opened(description()); },
+              "timeout", "setup or receiving", "no progress"},
+        Knock{"ClosesMidFrame", [](FakeSource& source) {
+                auto lines = source.opened(description());
+                lines.control.send(MessageType::kStale, wire::Stale{{{0, 1, 1}}});
+                const auto frame = lines.bulk.frame_of(MessageType::kPages, pages_body(0, 1));
+                lines.bulk.raw(std::span(frame).first(1000));
+                lines.bulk.close();
+              }, "closed", "setup or receiving", ""},
+        Knock{"AnnouncesAPageOutside", [](FakeSource& source) {
+                source.opened(description()).bulk.send(MessageType::kStale, wire::Stale{{{0, 4000, 10}}});
+              }, "protocol", "setup or receiving", ""},
+        Knock{"AnnouncesAnotherRegion", [](FakeSource& source) {
+                source.opened(description()).control.send(MessageType::kStale, wire::Stale{{{7, 0, 1}}});
+              }, "protocol", "setup or receiving", ""},
+        Knock{"SendsAPageOutside", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(bulk.frame_of(MessageType::kPages, pages_body(0, 1ULL << 30)));
+              }, "protocol", "setup or receiving", ""},
+        Knock{"SendsAnotherRegion", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(bulk.frame_of(MessageType::kPages, pages_body(5, 1)));
+              }, "protocol", "setup or receiving", ""},
+        Knock{"SendsAPageUnannounced", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(bulk.frame_of(MessageType::kPages, pages_body(0, 1)));
+              }, "protocol", "setup or receiving", ""},
+        Knock{"DamagedPages", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.send(MessageType::kStale, wire::Stale{{{0, 1, 1}}});
+                bulk.raw(damaged(bulk.frame_of(MessageType::kPages, pages_body(0, 1)), 2000));
+              }, "checksum", "setup or receiving", "page"},
+        Knock{"DamagedPagesHeader", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(damaged(bulk.frame_of(MessageType::kPages, pages_body(0, 1)), 40));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"DamagedStale", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(damaged(bulk.frame(MessageType::kStale, wire::Stale{{{0, 1, 1}}}), 66));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"DamagedBarrier", [](FakeSource& source) {
+                auto bulk = source.opened(description()).bulk;
+                bulk.raw(damaged(bulk.frame(MessageType::kBarrier, wire::Barrier{1}), 66));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"DamagedFinalSync", [](FakeSource& source) {
+                auto control = source.opened(description()).control;
+                control.raw(damaged(control.frame(MessageType::kFinalSync, wire::FinalSync{}), 66));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"DamagedCancel", [](FakeSource& source) {
+                auto control = source.opened(description()).control;
+                control.raw(damaged(control.frame(MessageType::kCancel, wire::Cancel{"so"}), 66));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"DamagedUrgent", [](FakeSource& source) {
+                auto urgent = source.opened(description()).urgent;
+                urgent.raw(damaged(urgent.frame_of(MessageType::kPages, pages_body(0, 1)), 2000));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"OversizedPages", [](FakeSource& source) {
+                auto header = oversized(MessageType::kPages);
+                source.opened(description()).bulk.raw(header);
+              }, "protocol", "setup or receiving", ""},
+        Knock{"PromisesOtherPages", [](FakeSource& source) {
+                source.opened(description()).control.send(MessageType::kFinalSync,
+                                                          wire::FinalSync{12, 34});
+              }, "protocol", "setup or receiving", "12 pages"},
+        Knock{"StateTooEarly", [](FakeSource& source) {
+                source.opened(description()).control.send(MessageType::kState, wire::State{});
+              }, "protocol", "setup or receiving", "before the final sync"},
+        Knock{"CommitTooEarly", [](FakeSource& source) {
+                source.opened(description()).control.send(MessageType::kCommit, wire::Commit{});
+              }, "protocol", "setup or receiving", "not legal"},
+        Knock{"StallsAfterFinalSync", [](FakeSource& source) {
+                source.opened(description()).control.send(MessageType::kFinalSync, wire::FinalSync{});
+              }, "timeout", "setup or receiving", "no progress"},
+        Knock{"DamagedState", [](FakeSource& source) {
+                auto control = source.opened(description()).control;
+                control.send(MessageType::kFinalSync, wire::FinalSync{});
+                control.raw(damaged(control.frame(
+                    MessageType::kState, wire::State{{{"vcpu", 0, 1, true, {}}}}), 70));
+              }, "checksum", "setup or receiving", ""},
+        Knock{"UnknownState", [](FakeSource& source) {
+                auto control = source.opened(description()).control;
+                control.send(MessageType::kFinalSync, wire::FinalSync{});
+                control.send(MessageType::kState, wire::State{{{"flux", 0, 1, true, {}}}});
+              }, "refused", "loading", "flux"},
+        Knock{"Aborts", [](FakeSource& source) {
+                source.opened(description()).control.send(
+                    MessageType::kAbort, wire::Abort{ErrorCode::kInternal, 5, "I give up"});
+              }, "internal", "setup or receiving", "I give up"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+// clang-format on
+
+/// Forty connections that say nothing must not stand before one that does.
+TEST_F(BadSource, SilentStrangersDelayNobody) {
+  Receiver receiver(directory_, "receiver");
+  ASSERT_TRUE(receiver.listens()) << receiver.process().err();
+  GuestUnderTest guest(directory_);
+  FakeSource silent(receiver.port());
+  for (int i = 0; i < 40; ++i) {
+    silent.connect();
+  }
+  // Waited for one after the other they would take eighty seconds.
+  guest.goes_on_and_leaves(&receiver, "--timeout 8s");
+}
 
 }  // namespace
 }  // namespace godwit::test

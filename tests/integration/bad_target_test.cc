@@ -16,7 +16,7 @@ using testing::HasSubstr;
 using wire::MessageType;
 
 /// Small enough not to wait for, long enough for a busy machine.
-constexpr const char* kBrief = "--timeout 400ms";
+constexpr const char* kBrief = "--timeout 500ms";
 
 class BadTarget : public testing::Test {
  protected:
@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(Targets,
                          MisfitTarget,
                          testing::Values(Misfit{"MemoryCap",
                                                 GuestUnderTest::kOptions,
-                                                "--memory 16MiB",
+                                                "--memory 8MiB",
                                                 nullptr,
                                                 "",
                                                 "--memory allows",
@@ -153,6 +153,24 @@ INSTANTIATE_TEST_SUITE_P(Targets,
                                              nullptr}),
                          [](const auto& cell) { return std::string(cell.param.name); });
 
+TEST_F(BadTarget, MemoryGroupLeavesTooLittle) {
+  const MemoryGroup group(96ULL << 20);
+  if (!group.usable()) {
+    GTEST_SKIP() << "no memory group can be made here";
+  }
+  Receiver misfit(directory_, "misfit", "", [&group] { group.join(); });
+  ASSERT_TRUE(misfit.listens()) << misfit.process().err();
+  GuestUnderTest guest(directory_, "--guest process --memory 64MiB");
+  check_failure(guest.migrate(misfit.address()),
+                "refused",
+                "target",
+                "negotiating",
+                "available here (host and cgroup limits)");
+  EXPECT_TRUE(eventually([&] { return misfit.waits(); }));
+  guest.goes_on_and_leaves();
+  misfit.stop();
+}
+
 // --------------------------------------------------------------------------- targets that
 // misbehave
 
@@ -163,7 +181,10 @@ struct Misdeed {
   const char* side;
   const char* phase;
   const char* says;
-  const char* options = kBrief;
+  /// A deadline only where it is what is tested: elsewhere a busy machine must not run into it.
+  [[nodiscard]] const char* options() const {
+    return std::string_view(code) == "timeout" ? kBrief : "";
+  }
 };
 void PrintTo(const Misdeed& cell, std::ostream* out) {
   *out << cell.name;
@@ -176,8 +197,11 @@ TEST_P(MisbehavingTarget, LeavesTheGuestAtTheSource) {
   GuestUnderTest guest(directory_);
   {
     FakeTarget target(cell.script);
-    check_failure(
-        guest.migrate(target.address(), cell.options), cell.code, cell.side, cell.phase, cell.says);
+    check_failure(guest.migrate(target.address(), cell.options()),
+                  cell.code,
+                  cell.side,
+                  cell.phase,
+                  cell.says);
   }
   guest.goes_on_and_leaves();
 }
@@ -251,6 +275,137 @@ INSTANTIATE_TEST_SUITE_P(
                             "negotiating",
                             "body-hash"}),
     [](const auto& cell) { return std::string(cell.param.name); });
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Setup, MisbehavingTarget,
+    testing::Values(
+        Misdeed{"StopsAfterWelcome", [](FakeTarget& target) { target.negotiate(); },
+                "timeout", "source", "setup", "no progress for 500 ms"},
+        Misdeed{"ClosesAfterWelcome", [](FakeTarget& target) { target.negotiate().close(); },
+                "closed", "source", "setup", ""},
+        Misdeed{"ClosesMidFrame", [](FakeTarget& target) {
+                  auto line = target.asked();
+                  const auto frame = line.frame(MessageType::kAccept, wire::Accept{0, "alias"});
+                  line.raw(std::span(frame).first(frame.size() - 1));
+                  line.close();
+                }, "closed", "source", "setup", ""},
+        Misdeed{"DamagedHeader", [](FakeTarget& target) {
+                  auto line = target.asked();
+                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, "alias"}), 24));
+                }, "checksum", "source", "setup", ""},
+        Misdeed{"DamagedAccept", [](FakeTarget& target) {
+                  auto line = target.asked();
+                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, "alias"}), 66));
+                }, "checksum", "source", "setup", ""},
+        Misdeed{"OversizedLength", [](FakeTarget& target) {
+                  target.asked().raw(oversized(MessageType::kAccept));
+                }, "protocol", "source", "setup", ""},
+        Misdeed{"AcceptsTwice", [](FakeTarget& target) {
+                  target.described().send(MessageType::kAccept, wire::Accept{0, "alias"});
+                }, "protocol", "source", "setup", "out of place"},
+        Misdeed{"TakesNoChannels", [](FakeTarget& target) { target.described(); },
+                "timeout", "source", "setup", "no progress"},
+        Misdeed{"StopsListening", [](FakeTarget& target) {
+                  auto line = target.asked();
+                  target.stop_listening();
+                  line.send(MessageType::kAccept, wire::Accept{0, "alias"});
+                }, "io", "source", "setup", "nobody listens"},
+        Misdeed{"LeavesUrgentUnanswered", [](FakeTarget& target) {
+                  target.described();
+                  target.page_channel();
+                  target.accept();
+                }, "timeout", "source", "setup", "no progress"},
+        Misdeed{"RefusesBulk", [](FakeTarget& target) {
+                  target.described();
+                  target.accept().send(MessageType::kRefuse,
+                                       wire::Refuse{ErrorCode::kRefused, 1, "no more channels"});
+                }, "refused", "target", "listening", "no more channels"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Precopy, MisbehavingTarget,
+    testing::Values(
+        Misdeed{"ReadsNoPages", [](FakeTarget& target) { target.receiving(); },
+                "timeout", "source", "precopy", "no progress"},
+        Misdeed{"Closes", [](FakeTarget& target) { target.receiving().bulk.close(); },
+                "closed", "source", "precopy", ""},
+        Misdeed{"ClosesTheControlChannel", [](FakeTarget& target) { target.receiving().control.close(); },
+                "closed", "source", "precopy", ""},
+        Misdeed{"ClosesTheUrgentChannel", [](FakeTarget& target) { target.receiving().urgent.close(); },
+                "closed", "source", "precopy", ""},
+        Misdeed{"Aborts", [](FakeTarget& target) {
+                  target.receiving().control.send(MessageType::kAbort,
+                                               wire::Abort{ErrorCode::kNoMemory, 4, "memory is gone"});
+                }, "no-memory", "target", "receiving", "memory is gone"},
+        Misdeed{"RequestsAPageTooEarly", [](FakeTarget& target) {
+                  target.receiving().urgent.send(MessageType::kPageRequest, wire::PageRequest{{{0, 1}}});
+                }, "protocol", "source", "precopy", "before the switch"},
+        Misdeed{"SendsPages", [](FakeTarget& target) {
+                  auto lines = target.receiving();
+                  lines.bulk.raw(lines.bulk.frame_of(MessageType::kPages, pages_body(0, 1)));
+                }, "protocol", "source", "precopy", ""},
+        Misdeed{"IsReadyTooEarly", [](FakeTarget& target) {
+                  target.receiving().control.send(MessageType::kReady, wire::Ready{});
+                }, "protocol", "source", "precopy", "not legal"},
+        Misdeed{"RunsTooEarly", [](FakeTarget& target) {
+                  target.receiving().control.send(MessageType::kRunning, wire::Running{});
+                }, "protocol", "source", "precopy", "not legal"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Switch, MisbehavingTarget,
+    testing::Values(
+        Misdeed{"AcknowledgesNoBarrier", [](FakeTarget& target) {
+                  target.opened().bulk.await(MessageType::kFinish);
+                }, "timeout", "source", "barrier", "no progress"},
+        Misdeed{"AcknowledgesAnotherBarrier", [](FakeTarget& target) {
+                  auto lines = target.opened();
+                  lines.bulk.await(MessageType::kBarrier);
+                  lines.bulk.send(MessageType::kBarrierAck, wire::BarrierAck{77});
+                }, "protocol", "source", "barrier", "another barrier"},
+        Misdeed{"DamagesTheAcknowledgement", [](FakeTarget& target) {
+                  auto lines = target.opened();
+                  lines.bulk.await(MessageType::kBarrier);
+                  lines.bulk.raw(damaged(
+                      lines.bulk.frame(MessageType::kBarrierAck, wire::BarrierAck{1}), 65));
+                }, "checksum", "source", "barrier", ""},
+        Misdeed{"IsNeverReady", [](FakeTarget& target) { target.switched(); },
+                "timeout", "source", "state-transfer", "no progress"},
+        Misdeed{"ClosesAtTheState", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.control.close();
+                }, "closed", "source", "state-transfer", ""},
+        Misdeed{"CannotLoadTheState", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.control.send(MessageType::kAbort,
+                                     wire::Abort{ErrorCode::kRefused, 5, "no such register"});
+                }, "refused", "target", "loading", "no such register"},
+        Misdeed{"IsReadyInAnotherEpoch", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.control.writer().set_epoch(5);
+                  lines.control.send(MessageType::kReady, wire::Ready{});
+                }, "protocol", "source", "state-transfer", "another epoch"},
+        Misdeed{"DamagesReady", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.control.raw(damaged(lines.control.frame(MessageType::kReady, wire::Ready{}), 6));
+                }, "checksum", "source", "state-transfer", ""},
+        Misdeed{"RequestsAPageOutside", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.urgent.send(MessageType::kPageRequest, wire::PageRequest{{{3, 1}}});
+                }, "protocol", "source", "state-transfer", "outside the guest's memory"},
+        Misdeed{"RequestsAPageBeyond", [](FakeTarget& target) {
+                  auto lines = target.switched();
+                  lines.control.await(MessageType::kState);
+                  lines.urgent.send(MessageType::kPageRequest, wire::PageRequest{{{0, 1ULL << 40}}});
+                }, "protocol", "source", "state-transfer", "outside the guest's memory"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+// clang-format on
 
 }  // namespace
 }  // namespace godwit::test

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -83,6 +85,48 @@ class Line {
   wire::FrameWriter writer_;
 };
 
+/// Damages one byte of a frame that was sealed: of its header, or of its body.
+inline std::vector<std::byte> damaged(std::vector<std::byte> frame, std::size_t at) {
+  frame.at(at) ^= std::byte{0x10};
+  return frame;
+}
+
+/// A header that promises more than any message may have.
+inline std::vector<std::byte> oversized(wire::MessageType type) {
+  wire::FrameHeader header;
+  header.type = type;
+  header.epoch = 1;
+  header.body_length = UINT32_MAX;
+  wire::seal_header(header);
+  const auto bytes = wire::header_bytes(header);
+  return {bytes.begin(), bytes.end()};
+}
+
+/// The body of a PAGES frame with `count` pages of data from `first` on.
+inline std::vector<std::byte> pages_body(std::uint32_t region,
+                                         std::uint64_t first,
+                                         std::uint32_t count = 1) {
+  wire::PageBatchHeader header;
+  header.region = region;
+  header.phase = wire::PagePhase::kPrecopy;
+  header.run_count = 1;
+  header.data_pages = count;
+  wire::PageBatchRunWire run;
+  run.first = first;
+  run.count = count;
+  run.kind = wire::PageKind::kData;
+  std::vector<std::byte> body(wire::page_prefix_bytes(1) + count * kPageBytes, std::byte{7});
+  std::fill_n(body.begin(), wire::page_prefix_bytes(1), std::byte{0});
+  std::memcpy(body.data(), &header, sizeof header);
+  std::memcpy(body.data() + sizeof header, &run, sizeof run);
+  return body;
+}
+
+/// The three connections of a migration.
+struct Lines {
+  Line control, bulk, urgent;
+};
+
 /// A target that follows a script and keeps its connections until the end.
 class FakeTarget {
  public:
@@ -137,12 +181,36 @@ class FakeTarget {
   }
   /// A page connection up to WELCOME.
   Line page_channel() { return negotiate(); }
-  /// Up to ACCEPT.
-  Line described() {
+  /// The source waits for ACCEPT.
+  Line asked() {
     auto control = negotiate();
     control.await(wire::MessageType::kDescribe);
+    return control;
+  }
+  Line described() {
+    auto control = asked();
     control.send(wire::MessageType::kAccept, wire::Accept{0, "alias"});
     return control;
+  }
+  /// Up to the first page.
+  Lines opened() {
+    auto control = described();
+    auto bulk = page_channel();
+    auto urgent = page_channel();
+    return {std::move(control), std::move(bulk), std::move(urgent)};
+  }
+  /// The first frame of pre-copy has come.
+  Lines receiving() {
+    auto lines = opened();
+    lines.bulk.receive();
+    return lines;
+  }
+  /// All pages are taken and the barrier is acknowledged.
+  Lines switched() {
+    auto lines = opened();
+    lines.bulk.await(wire::MessageType::kBarrier);
+    lines.bulk.send(wire::MessageType::kBarrierAck, wire::BarrierAck{1});
+    return lines;
   }
 
  private:
@@ -194,6 +262,20 @@ class FakeSource {
     line.writer().set_epoch(welcome_.session_epoch);
     line.await(wire::MessageType::kWelcome);
     return line;
+  }
+  /// Up to ACCEPT.
+  Line described(const wire::Describe& describe) {
+    auto control = negotiate();
+    control.send(wire::MessageType::kDescribe, describe);
+    control.await(wire::MessageType::kAccept);
+    return control;
+  }
+  /// Up to the first page.
+  Lines opened(const wire::Describe& describe) {
+    auto control = described(describe);
+    auto bulk = page_channel(wire::ChannelKind::kBulk);
+    auto urgent = page_channel(wire::ChannelKind::kUrgent);
+    return {std::move(control), std::move(bulk), std::move(urgent)};
   }
 
  private:

@@ -124,7 +124,7 @@ class Receiver {
 class GuestUnderTest {
  public:
   static constexpr const char* kOptions =
-      "--guest process --memory 32MiB --working-set 8MiB --workload random-write";
+      "--guest process --memory 16MiB --working-set 4MiB --workload random-write";
 
   explicit GuestUnderTest(const TemporaryDirectory& directory,
                           const std::string& options = kOptions,
