@@ -35,6 +35,8 @@ constexpr std::int64_t kStopTimeoutNs = 5'000'000'000;
 /// tell of.
 constexpr int kSettleMs = 200;
 constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
+constexpr std::uint64_t kWarmBookShare = 256;  ///< books take up to 16 bytes a page
+constexpr std::uint64_t kWarmExtraBytes = 256 * kMiB;
 
 /// A directory of our own for the control sockets. Ownership: removed with the sockets in it.
 class PrivateDirectory {
@@ -430,7 +432,8 @@ int Demo::run() {
     return code;
   }
   if (line_.warm) {
-    warm_memory(config_.populated_bytes);
+    // Pages and what goes with them: socket buffers, page tables, KVM's books of the slots.
+    warm_memory(config_.populated_bytes + config_.memory_bytes / kWarmBookShare + kWarmExtraBytes);
   }
   auto report = migrate();
   if (!report) {

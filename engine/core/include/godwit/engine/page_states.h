@@ -102,7 +102,8 @@ class PageStates {
   std::vector<std::uint64_t> region_pages_;
   const Placing placing_;
   std::vector<Mapping> tables_;
-  RegionBitmaps announced_;  // chunks with a page that was ever absent: only these hold backed pages
+  RegionBitmaps
+      announced_;  // chunks with a page that was ever absent: only these hold backed pages
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed
   std::atomic<std::uint64_t> absent_hash_{0};
   std::atomic<std::uint64_t> installed_{0};
