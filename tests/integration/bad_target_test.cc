@@ -286,30 +286,30 @@ INSTANTIATE_TEST_SUITE_P(
                 "closed", "source", "setup", ""},
         Misdeed{"ClosesMidFrame", [](FakeTarget& target) {
                   auto line = target.asked();
-                  const auto frame = line.frame(MessageType::kAccept, wire::Accept{0, "alias"});
+                  const auto frame = line.frame(MessageType::kAccept, wire::Accept{0, false, "alias"});
                   line.raw(std::span(frame).first(frame.size() - 1));
                   line.close();
                 }, "closed", "source", "setup", ""},
         Misdeed{"DamagedHeader", [](FakeTarget& target) {
                   auto line = target.asked();
-                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, "alias"}), 24));
+                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, false, "alias"}), 24));
                 }, "checksum", "source", "setup", ""},
         Misdeed{"DamagedAccept", [](FakeTarget& target) {
                   auto line = target.asked();
-                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, "alias"}), 66));
+                  line.raw(damaged(line.frame(MessageType::kAccept, wire::Accept{0, false, "alias"}), 66));
                 }, "checksum", "source", "setup", ""},
         Misdeed{"OversizedLength", [](FakeTarget& target) {
                   target.asked().raw(oversized(MessageType::kAccept));
                 }, "protocol", "source", "setup", ""},
         Misdeed{"AcceptsTwice", [](FakeTarget& target) {
-                  target.described().send(MessageType::kAccept, wire::Accept{0, "alias"});
+                  target.described().send(MessageType::kAccept, wire::Accept{0, false, "alias"});
                 }, "protocol", "source", "setup", "out of place"},
         Misdeed{"TakesNoChannels", [](FakeTarget& target) { target.described(); },
                 "timeout", "source", "setup", "no progress"},
         Misdeed{"StopsListening", [](FakeTarget& target) {
                   auto line = target.asked();
                   target.stop_listening();
-                  line.send(MessageType::kAccept, wire::Accept{0, "alias"});
+                  line.send(MessageType::kAccept, wire::Accept{0, false, "alias"});
                 }, "io", "source", "setup", "nobody listens"},
         Misdeed{"LeavesUrgentUnanswered", [](FakeTarget& target) {
                   target.described();

@@ -189,7 +189,7 @@ class FakeTarget {
   }
   Line described() {
     auto control = asked();
-    control.send(wire::MessageType::kAccept, wire::Accept{0, "alias"});
+    control.send(wire::MessageType::kAccept, wire::Accept{0, false, "alias"});
     return control;
   }
   /// Up to the first page.
