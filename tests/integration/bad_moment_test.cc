@@ -325,7 +325,7 @@ TEST_F(BadMoment, NameServerSaysNothing) {
   expect_error(guest.migrate("tcp:somewhere.example:7000", "--timeout 300ms"),
                1,
                "timeout",
-               "somewhere.example: no name server answers");
+               "somewhere.example: the resolver does not answer");
   ::unlink(servers.c_str());
   guest.goes_on_and_leaves(&target);
 }

@@ -49,7 +49,7 @@ TEST_F(BadTarget, NobodyListens) {
     gone.stop();
   }
   const auto to = fmt::format("tcp:127.0.0.1:{}", port);
-  check_failure(guest.migrate(to), "io", "source", "connecting", "nobody listens at 127.0.0.1");
+  check_failure(guest.migrate(to), "io", "source", "connecting", "nobody listens at tcp:127.0.0.1");
   const auto text = run(fmt::format("migrate --control {} --to {}", guest.control(), to));
   EXPECT_EQ(text.code, 1);
   EXPECT_THAT(text.out, HasSubstr("noticed by the source in phase connecting"));

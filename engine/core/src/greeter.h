@@ -35,7 +35,8 @@ class Greeter {
   /// Connections that have said HELLO since the last call, in the order of their arrival.
   std::vector<Greeted> take();
 
-  static constexpr std::size_t kStrangersMax = 32;
+  /// All channels of a migration may come at once, and as many strangers.
+  static constexpr std::size_t kStrangersMax = 2 * (wire::kMaxBulkChannels + 2);
 
  private:
   struct Stranger {

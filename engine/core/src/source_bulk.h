@@ -53,6 +53,7 @@ struct BulkShared {
 struct BulkEvents {
   std::function<void()> progressed;  ///< all channels may be open, or the order done
   std::function<void(const Error&)> failed;
+  std::function<void(const wire::Refuse&)> refused;
 };
 
 class SourceLane;

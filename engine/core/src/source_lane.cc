@@ -163,9 +163,11 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
     }
     case wire::MessageType::kBarrierAck: {
       GODWIT_TRY_ASSIGN(const auto ack, wire::decode_barrier_ack(frame.body));
-      if (order_.work != SourceBulk::Work::kBarrier || ack.id != order_.barrier_id ||
-          slot.finished) {
+      if (order_.work != SourceBulk::Work::kBarrier || slot.finished) {
         return fail(ErrorCode::kProtocol, "barrier", "an acknowledgement that nobody waits for");
+      }
+      if (ack.id != order_.barrier_id) {
+        return fail(ErrorCode::kProtocol, "barrier", "acknowledgement of another barrier");
       }
       slot.finished = true;
       if (--barriers_out_ == 0) {
@@ -175,7 +177,8 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
     }
     case wire::MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
-      return fail(ErrorCode::kRefused, "bulk channel", refuse.text);
+      bulk_.events_.refused(refuse);
+      return {};
     }
     default:
       return fail(ErrorCode::kProtocol, "bulk channel", "a message that does not belong here");

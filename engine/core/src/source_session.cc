@@ -369,6 +369,9 @@ class SourceSession::Impl {
                                          BulkEvents{.progressed = [this] { wake(); },
                                                     .failed = [this](const Error& error) {
                                                       error_from_thread(error);
+                                                    },
+                                                    .refused = [this](const wire::Refuse& refuse) {
+                                                      refused_by_target(refuse);
                                                     }},
                                          hello(wire::ChannelKind::kBulk));
     GODWIT_TRY(bulk_->open(transport_, deadline));
@@ -384,7 +387,8 @@ class SourceSession::Impl {
                                    urgent_open_.store(true, std::memory_order_release);
                                    wake();
                                  },
-                             .failed = [this](const Error& error) { error_from_thread(error); }});
+                             .failed = [this](const Error& error) { error_from_thread(error); },
+                             .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }});
     GODWIT_TRY(urgent_->start());
     report_.transport = transport_.name();
     report_.congestion = transport_.congestion();
@@ -395,7 +399,7 @@ class SourceSession::Impl {
     if (machine_.state() == SourceState::kCompleted) {
       return;
     }
-    note_error(error, error.code == ErrorCode::kRefused ? "target" : "source");
+    note_error(error, "source");
     push(SourceEvent::kLinkLost);
   }
 
@@ -409,11 +413,25 @@ class SourceSession::Impl {
     wake();
   }
 
+  /// A page channel was refused.
+  void refused_by_target(const wire::Refuse& refuse) {
+    {
+      const std::lock_guard lock(loop_mutex_);
+      thread_refusal_ = refuse;
+    }
+    wake();
+  }
+
   void take_error() {
     std::optional<Error> error;
+    std::optional<wire::Refuse> refusal;
     {
       const std::lock_guard lock(loop_mutex_);
       error.swap(thread_error_);
+      refusal.swap(thread_refusal_);
+    }
+    if (refusal) {
+      peer_gave_up(refusal->code, refusal->phase, refusal->text);
     }
     if (error) {
       on_link_error(*error);
@@ -902,10 +920,11 @@ class SourceSession::Impl {
   std::int64_t round_began_ns_ = 0;
   std::int64_t progress_ns_ = 0;
 
-  // Guards loop_'s life against wake(), and thread_error_; never on the page path.
+  // Guards loop_'s life against wake(), and what threads report; never on the page path.
   std::mutex loop_mutex_;
   std::unique_ptr<EventLoop> loop_;
   std::optional<Error> thread_error_;
+  std::optional<wire::Refuse> thread_refusal_;
   std::unique_ptr<FrameChannel> control_;
   std::unique_ptr<SourceBulk> bulk_;
   std::unique_ptr<SourceUrgent> urgent_;

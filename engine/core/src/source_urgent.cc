@@ -68,8 +68,9 @@ Status SourceUrgent::on_frame(const wire::FrameView& frame) {
       events_.opened();
       return {};
     case wire::MessageType::kRefuse: {
-      GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
-      return fail(ErrorCode::kRefused, "urgent channel", refuse.text);
+      GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
+      events_.refused(refuse);
+      return {};
     }
     case wire::MessageType::kPageRequest: {
       GODWIT_TRY_ASSIGN(auto request, wire::decode_page_request(frame.body));

@@ -32,6 +32,7 @@ class SourceUrgent {
   struct Events {
     std::function<void()> opened;  ///< the target answered on the channel
     std::function<void(const Error&)> failed;
+    std::function<void(const wire::Refuse&)> refused;
   };
   SourceUrgent(Shared shared,
                Transport& transport,

@@ -224,9 +224,10 @@ TEST_F(DirtyRingTest, WriteThatEndedBeforeSyncIsMarkedOnReturn) {
         ASSERT_TRUE(sink.marked(page)) << "page " << page << " round " << round;
       }
     }
-    // What is copied now may be newer than `seen`, and then the next round finds it in the marks.
-    last = words();
+    // Marks are cleared before the words are read: a full queue marks at once, so the mark of a write
+    // that comes after the reading must not be cleared any more.
     sink.copy_marked();
+    last = words();
   }
   EXPECT_GT(changes, 0U);
   pause();
