@@ -211,6 +211,9 @@ Result<PageId> parse_page(const std::string& text) {
   }
   GODWIT_TRY_ASSIGN(const auto region, parse_number(text.substr(0, colon)));
   GODWIT_TRY_ASSIGN(const auto page, parse_number(text.substr(colon + 1)));
+  if (region > std::numeric_limits<RegionIndex>::max()) {
+    return fail(ErrorCode::kInvalidArgument, "", fmt::format("'{}' is too large", text));
+  }
   return PageId{static_cast<RegionIndex>(region), page};
 }
 

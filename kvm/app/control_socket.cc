@@ -22,6 +22,8 @@ namespace godwit::app {
 namespace {
 
 constexpr std::size_t kLineBytesMax = 16U << 20;
+// Copying and printing JSON take stack for every level; nothing of ours has more than five.
+constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
 constexpr timeval kSendTimeout{5, 0};
 
@@ -60,6 +62,23 @@ Result<Fd> open_spare() {
     return fail_errno(errno, "open", "/dev/null");
   }
   return fd;
+}
+
+/// Errors: kProtocol.
+Result<Json> parse_line(const std::string& line) {
+  bool too_deep = false;
+  const auto keep = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kDepthMax;
+    return !too_deep;
+  };
+  auto json = Json::parse(line, keep, false);
+  if (too_deep) {
+    return fail(ErrorCode::kProtocol, "control socket", "a line nests too deeply");
+  }
+  if (json.is_discarded()) {
+    return fail(ErrorCode::kProtocol, "control socket", "a line is no JSON");
+  }
+  return json;
 }
 
 /// Removes the socket file of a process that is dead.
@@ -123,11 +142,8 @@ Status ControlConnection::send(const Json& json) {
 Result<Json> ControlConnection::next(int interrupt_fd, Deadline deadline) {
   for (;;) {
     if (const auto end = received_.find('\n'); end != std::string::npos) {
-      auto json = Json::parse(received_.substr(0, end), nullptr, false);
+      auto json = parse_line(received_.substr(0, end));
       received_.erase(0, end + 1);
-      if (json.is_discarded()) {
-        return fail(ErrorCode::kProtocol, "control socket", "a line is no JSON");
-      }
       return json;
     }
     if (received_.size() > kLineBytesMax) {

@@ -1,8 +1,44 @@
 #include "migration_request.h"
 
+#include <limits>
+
+#include <fmt/format.h>
+
 #include "godwit/wire/codec.h"
 
 namespace godwit::app {
+namespace {
+
+// As on the command line: deadlines are sums with the present time.
+constexpr std::int64_t kDurationNsMax = std::numeric_limits<std::int64_t>::max() / 10;
+
+/// The line may come from any process of this user; what the command line would refuse is refused
+/// here too.
+Status check_request(const MigrationRequest& request) {
+  const auto& source = request.settings.source;
+  const auto off = [](const char* option, auto value) {
+    return fail(ErrorCode::kInvalidArgument, "migrate", fmt::format("{} is {}", option, value));
+  };
+  if (source.switch_after_rounds < 1) {
+    return off("switch_after_rounds", source.switch_after_rounds);
+  }
+  if (source.max_rounds < 1) {
+    return off("max_rounds", source.max_rounds);
+  }
+  if (source.downtime_limit_ns < 0 || source.downtime_limit_ns > kDurationNsMax) {
+    return off("downtime_limit_ns", source.downtime_limit_ns);
+  }
+  if (source.timeout_ns < 1 || source.timeout_ns > kDurationNsMax) {
+    return off("timeout_ns", source.timeout_ns);
+  }
+  const auto delay_ns = request.settings.inject.delay_ns;
+  if (delay_ns < 0 || delay_ns > kDurationNsMax) {
+    return off("inject_delay_ns", delay_ns);
+  }
+  return {};
+}
+
+}  // namespace
 
 Json encode_request(const MigrationRequest& request) {
   const auto& source = request.settings.source;
@@ -64,6 +100,7 @@ Result<MigrationRequest> decode_request(const Json& json) {
   }
   request.settings.inject.fault = static_cast<engine::InjectedFault>(fault);
   request.settings.inject.delay_ns = number_of(options, "inject_delay_ns");
+  GODWIT_TRY(check_request(request));
   return request;
 }
 

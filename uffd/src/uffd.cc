@@ -157,14 +157,19 @@ Result<Features> probe_features(Mode mode) {
   return from_bits(api.features);
 }
 
-Result<Uffd> Uffd::open(const Features& wanted, Mode mode) {
-  // A handle shakes hands once, and asking for what the kernel lacks spoils it without saying what
-  // was lacking. So a throwaway handle is asked first.
-  GODWIT_TRY_ASSIGN(const auto offered, probe_features(mode));
+Status check_offered(const Features& wanted, const Features& offered) {
   const auto missing = to_bits(wanted) & ~to_bits(offered);
   if (missing != 0) {
     return fail(ErrorCode::kUnsupported, "userfaultfd", "this kernel lacks " + names_of(missing));
   }
+  return {};
+}
+
+Result<Uffd> Uffd::open(const Features& wanted, Mode mode) {
+  // A handle shakes hands once, and asking for what the kernel lacks spoils it without saying what
+  // was lacking. So a throwaway handle is asked first.
+  GODWIT_TRY_ASSIGN(const auto offered, probe_features(mode));
+  GODWIT_TRY(check_offered(wanted, offered));
   GODWIT_TRY_ASSIGN(auto opened, open_fd(mode));
   uffdio_api api{};
   api.features = to_bits(wanted);

@@ -106,4 +106,8 @@ class Uffd {
 /// Errors: as Uffd::open().
 Result<Features> probe_features(Mode mode = Mode::kUserFaultsEnough);
 
+/// Whether a kernel that has `offered` can do all of `wanted`; Uffd::open() asks this of its own.
+/// Errors: kUnsupported naming each missing feature and the kernel that brought it.
+Status check_offered(const Features& wanted, const Features& offered);
+
 }  // namespace godwit::uffd

@@ -120,7 +120,7 @@ class SourceGuest {
  public:
   virtual ~SourceGuest() = default;
   virtual MachineDescription describe() = 0;
-  virtual const GuestMemory& memory() const = 0;
+  [[nodiscard]] virtual const GuestMemory& memory() const = 0;
   virtual PopulatedScan& populated() = 0;
   /// Null: this guest cannot be tracked here (`why` explains); only stop-and-copy and postcopy are
   /// possible.
@@ -136,7 +136,7 @@ class SourceGuest {
 class TargetGuest {
  public:
   virtual ~TargetGuest() = default;
-  virtual const GuestMemory& memory() const = 0;
+  [[nodiscard]] virtual const GuestMemory& memory() const = 0;
   /// Waits for what the making of the machine still does in the background. Called when everything
   /// of pre-copy is placed, while the guest still runs at the source (hybrid and post-copy), so that
   /// load_state() finds nothing left to wait for. Errors: the machine cannot be used.
@@ -145,7 +145,7 @@ class TargetGuest {
   virtual Status load_state(std::span<const StateSection> sections) = 0;
   /// Enters all vCPUs; returns when they have been told to run. `first_ns` of run_edge() follows.
   virtual Status run() = 0;
-  virtual RunEdge run_edge() const = 0;
+  [[nodiscard]] virtual RunEdge run_edge() const = 0;
 };
 
 // ----------------------------------------------------------------------------------------------
