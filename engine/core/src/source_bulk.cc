@@ -25,7 +25,9 @@ SourceBulk::SourceBulk(BulkShared shared, BulkEvents events, wire::Hello hello)
       pacer_(shared.options.max_bandwidth),
       stale_(shared.options.channels) {}
 
-SourceBulk::~SourceBulk() { stop(); }
+SourceBulk::~SourceBulk() {
+  stop();
+}
 
 Status SourceBulk::open(Transport& transport, Deadline deadline) {
   const auto channels = shared_.options.channels;
@@ -71,17 +73,21 @@ void SourceBulk::issue(const Order& order) {
   }
 }
 
-void SourceBulk::start_round(bool live) { issue({.work = Work::kRound, .live = live}); }
+void SourceBulk::start_round(bool live) {
+  issue({.work = Work::kRound, .live = live});
+}
 
 void SourceBulk::send_barrier(std::uint64_t id) {
   issue({.work = Work::kBarrier, .barrier_id = id});
 }
 
-void SourceBulk::start_stream() { issue({.work = Work::kStream}); }
+void SourceBulk::start_stream() {
+  issue({.work = Work::kStream});
+}
 
 bool SourceBulk::done() const {
-  return std::ranges::all_of(
-      lanes_, [this](const auto& lane) { return lane->orders_done() == issued_; });
+  return std::ranges::all_of(lanes_,
+                             [this](const auto& lane) { return lane->orders_done() == issued_; });
 }
 
 void SourceBulk::halt() {

@@ -19,11 +19,11 @@ namespace godwit::engine {
 
 // The source's bulk channels.
 //
-// A *lane* is a thread with an event loop that keeps some of the channels busy; there are fewer lanes
-// than channels where the host has few cores. The migration thread decides what is to be done (walk a
-// round, put a barrier on every channel, stream the rest after the switch) and gives each lane an
-// *order*; a lane says when it is done. So the migration thread waits for events only, and what copies
-// and hashes pages never decides anything.
+// A *lane* is a thread with an event loop that keeps some of the channels busy; there are fewer
+// lanes than channels where the host has few cores. The migration thread decides what is to be done
+// (walk a round, put a barrier on every channel, stream the rest after the switch) and gives each
+// lane an *order*; a lane says when it is done. So the migration thread waits for events only, and
+// what copies and hashes pages never decides anything.
 //
 // Announcements of stale pages travel with the next order, on the channel that carries their pages.
 

@@ -11,8 +11,8 @@ void fill_pages(MigrationReport& report, const BulkCounters& sent, std::uint64_t
   const auto value = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  report.payload_bytes = value(sent.payload_bytes) +
-                         (report.pages_demand + report.pages_overtaken) * kPageBytes;
+  report.payload_bytes =
+      value(sent.payload_bytes) + (report.pages_demand + report.pages_overtaken) * kPageBytes;
   report.pages_populated = unique_pages;
   report.pages_background = value(sent.background_pages);
   report.pages_prefetched = value(sent.prefetched_pages);
@@ -38,10 +38,8 @@ void fill_times(MigrationReport& report,
     return;
   }
   const auto stop = report.stopped.last_ns;
-  const bool one_clock =
-      report.target.boot_id == boot_id() && report.target.first_run_ns > stop;
-  report.downtime_ns =
-      (one_clock ? report.target.first_run_ns : stamps.running_received_ns) - stop;
+  const bool one_clock = report.target.boot_id == boot_id() && report.target.first_run_ns > stop;
+  report.downtime_ns = (one_clock ? report.target.first_run_ns : stamps.running_received_ns) - stop;
   report.precopy_ns = stop - stamps.precopy_began_ns;
   report.postcopy_ns = report.total_ns - report.setup_ns - report.precopy_ns - report.downtime_ns;
   auto& parts = report.parts;

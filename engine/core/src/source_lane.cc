@@ -102,7 +102,7 @@ void SourceLane::take_order() {
   // With the guest stopped it waits for this lane; after the switch it waits for the urgent loop.
   const bool blackout = order_.work == Work::kRound && !order_.live;
   set_thread_role(blackout || order_.work == Work::kBarrier ? ThreadRole::kUrgent
-                                                             : ThreadRole::kBulk);
+                                                            : ThreadRole::kBulk);
   barriers_out_ = 0;
   for (auto& slot : slots_) {
     slot->finished = false;
@@ -192,8 +192,7 @@ void SourceLane::on_sent(Slot& slot) {
   }
   const auto& plan = std::exchange(slot.on_the_way, nullptr)->plan();
   for (std::uint32_t i = 0; i < plan.count; ++i) {
-    bulk_.shared_.ledger.landed(
-        plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
+    bulk_.shared_.ledger.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
   }
 }
 
