@@ -415,6 +415,7 @@ void Demo::stop_children() {
 }
 
 int Demo::finish(const Json& report, int code) {
+  complain_of_warnings(report);
   fmt::print("{}", line_.json ? json_text(report, 2) + "\n" : report_text(report));
   return code;
 }

@@ -139,6 +139,7 @@ int migrate_command(const CommandLine& line, const Signals& signals) {
                                   : setup_exit_code(report.error());
     }
   }
+  complain_of_warnings(*report);
   fmt::print("{}", line.json ? json_text(*report, 2) + "\n" : report_text(*report));
   const auto code = exit_code_of(*report);
   return course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code;

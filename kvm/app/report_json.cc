@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "godwit/base/thread.h"
 #include "godwit/wire/format.h"
 
 #include "exit_code.h"
@@ -146,6 +149,14 @@ void add_placement(Json& json, const ReportInput& input) {
   json["page_table_bytes"] = both(input.memory.page_tables);
 }
 
+/// What a host that forbids nice -20 means for the figures.
+std::string scheduling_warning(const char* side) {
+  return fmt::format(
+      "{}: threads that a guest waits for run without their priority (nice -20 is not permitted: "
+      "CAP_SYS_NICE); stalls may be longer",
+      side);
+}
+
 }  // namespace
 
 Json summarize(const Histogram& histogram) {
@@ -259,6 +270,12 @@ Json make_report(const ReportInput& input) {
   verified["guest_errors"] = input.telemetry.guest_errors;
   json["verified"] = std::move(verified);
   json["injected"] = injected_json(input);
+  if (scheduling_degraded()) {
+    json["warnings"].push_back(scheduling_warning("source"));
+  }
+  if (report.target.scheduling_degraded) {
+    json["warnings"].push_back(scheduling_warning("target"));
+  }
   add_placement(json, input);
   return json;
 }

@@ -51,5 +51,7 @@ int exit_code_of(const Json& report);
 
 /// The report for people, several lines.
 std::string report_text(const Json& report);
+/// Says the report's warnings on stderr.
+void complain_of_warnings(const Json& report);
 
 }  // namespace godwit::app

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "exit_code.h"
 #include "report_json.h"
 #include "units_text.h"
 
@@ -117,6 +118,15 @@ std::string report_text(const Json& report) {
                         number_of(verified, "guest_errors"));
   }
   return text;
+}
+
+void complain_of_warnings(const Json& report) {
+  if (const auto warnings = report.find("warnings");
+      warnings != report.end() && warnings->is_array()) {
+    for (const auto& warning : *warnings) {
+      complain("warning: " + warning.get<std::string>());
+    }
+  }
 }
 
 }  // namespace godwit::app

@@ -10,6 +10,7 @@ std::vector<std::byte> encode_figures(const TargetFigures& figures) {
   json["fault_max_ns"] = figures.faults.max();
   json["installed"] = figures.installed;
   json["overtaken"] = figures.overtaken;
+  json["scheduling_degraded"] = figures.scheduling_degraded ? 1 : 0;
   json["retracted"] = figures.retracted;
   json["retracted_at_switch"] = figures.retracted_at_switch;
   json["cpu_ns"] = figures.cpu_ns;
@@ -50,6 +51,7 @@ Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
   figures.faults.raise_max(static_cast<std::uint64_t>(number("fault_max_ns")));
   figures.installed = static_cast<std::uint64_t>(number("installed"));
   figures.overtaken = static_cast<std::uint64_t>(number("overtaken"));
+  figures.scheduling_degraded = number("scheduling_degraded") != 0;
   figures.retracted = static_cast<std::uint64_t>(number("retracted"));
   figures.retracted_at_switch = static_cast<std::uint64_t>(number("retracted_at_switch"));
   figures.cpu_ns = number("cpu_ns");

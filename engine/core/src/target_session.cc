@@ -606,6 +606,7 @@ class TargetSession::Impl {
     figures.faults = latencies_;
     figures.installed = plane_->installed_after_switch();
     figures.overtaken = plane_->overtaken();
+    figures.scheduling_degraded = scheduling_degraded();
     figures.retracted = plane_->retracted();
     figures.retracted_at_switch = plane_->retracted_at_switch();
     figures.cpu_ns = process_cpu_ns();

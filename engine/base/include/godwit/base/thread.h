@@ -14,7 +14,7 @@ enum class ThreadRole {
 };
 
 /// Starts a named thread (15 characters are shown) that takes its role's scheduling first.
-/// A policy that is not permitted is left out silently; see scheduling_degraded().
+/// A policy that is not permitted is left out; scheduling_degraded() tells.
 std::jthread start_thread(std::string name, ThreadRole role, std::function<void()> body);
 
 /// Changes the calling thread's scheduling to another role's (the migration thread turns urgent for
