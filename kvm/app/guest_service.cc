@@ -399,9 +399,13 @@ Status GuestService::migrate(const Json& request, ControlConnection& connection)
   const bool completed = report && text_of((*report)["report"], "outcome") == "completed";
   // The report goes out before anything tells this process to end.
   answer(connection, report);
-  finish_busy();
+  // In one step: a guest that is gone must not be found free by the next request.
+  const std::lock_guard lock(mutex_);
+  busy_ = Busy::kNo;
+  changed_.notify_all();
   if (completed) {
-    signal_end(End::kMigratedAway);
+    end_ = End::kMigratedAway;
+    end_event_.signal();
   }
   return {};
 }
@@ -423,7 +427,8 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
                     net::make_transport(loop,
                                         {.peer = address,
                                          .congestion = request.settings.congestion,
-                                         .max_bandwidth = options.max_bandwidth}));
+                                         .max_bandwidth = options.max_bandwidth,
+                                         .bulk_connections = options.channels}));
   if (request.settings.floors) {
     engine::Progress floors;
     floors.phase = "Floors";

@@ -256,7 +256,8 @@ Status DirtyRing::start(engine::DirtySink& sink) {
   stuck_.store(false, std::memory_order_relaxed);
   served_.store(asked_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   // The reaper first: a ring may fill up as soon as a slot logs.
-  reaper_ = start_thread("dirty-reaper", ThreadRole::kUrgent, [this] { reap(); });
+  GODWIT_TRY_ASSIGN(
+      reaper_, try_start_thread("dirty-reaper", ThreadRole::kUrgent, [this] { reap(); }));
   for (std::uint32_t slot = 0; slot < vm_.memslots().size(); ++slot) {
     auto on = vm_.set_dirty_logging(slot, true);
     if (!on) {

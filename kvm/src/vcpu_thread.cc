@@ -85,9 +85,10 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::start(Vcpu& vcpu,
   GODWIT_TRY(install_kick_handler());
   std::unique_ptr<VcpuThread> self(
       new VcpuThread(vcpu, std::move(on_exit), std::move(on_failure), std::move(on_ring_full)));
-  self->thread_ = start_thread(fmt::format("vcpu-{}", vcpu.index()),
-                               ThreadRole::kGuest,
-                               [raw = self.get()] { raw->body(); });
+  GODWIT_TRY_ASSIGN(self->thread_,
+                    try_start_thread(fmt::format("vcpu-{}", vcpu.index()),
+                                     ThreadRole::kGuest,
+                                     [raw = self.get()] { raw->body(); }));
   // Parked before anybody may kick: the thread has announced its run page to the handler by then.
   GODWIT_TRY(self->wait_paused());
   return self;

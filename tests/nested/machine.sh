@@ -4,7 +4,7 @@
 fetch_kernel() {
   if [ ! -e "$work/linux/complete" ]; then
     local package
-    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1)
+    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1 || true)
     [ -n "$package" ] || missing "apt knows no linux-image-cloud-amd64; run apt-get update as root"
     echo "nested: downloading $package" >&2
     rm -rf "$work/linux" "$work/download"
@@ -61,7 +61,7 @@ make_initrd() {
 boot_machine() {
   local limit=$((boot_limit + items_limit)) code=0
   : >"$run/results"
-  timeout --kill-after=10 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+  timeout --foreground --kill-after=10 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
     -accel tcg -cpu max -smp 2 -m "$memory_mib" \
     -kernel "$work/linux/boot/vmlinuz-$version" -initrd "$run/initrd" \
     -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable" \

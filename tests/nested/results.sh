@@ -15,7 +15,10 @@ choose_items() {
         program=$build/tests/$program
         [ -x "$program" ] || missing "$program is not built; cmake --build --preset release"
         names=$(test_names "$program" "${2:-${chosen:-*}}")
-        [ -n "$names" ] || continue
+        if [ -z "$names" ]; then
+          [ -n "${2:-}" ] && continue
+          missing "no test of $program matches ${chosen:-*}"
+        fi
         sed "s/^/$item /" <<<"$names" >>"$run/expected"
         words="$program --gtest_filter='${2:-${chosen:-*}}'"
         ;;

@@ -307,8 +307,14 @@ Status WpDirtySource::start(engine::DirtySink& sink) {
   auto status = register_all();
   if (status) {
     // The handler first: writers fault from the first protected page on.
-    handler_ = start_thread("godwit-wp", ThreadRole::kUrgent, [this] { handle_faults(); });
-    status = protect_all();
+    auto handler =
+        try_start_thread("godwit-wp", ThreadRole::kUrgent, [this] { handle_faults(); });
+    if (handler) {
+      handler_ = std::move(*handler);
+      status = protect_all();
+    } else {
+      status = fail(handler.error());
+    }
   }
   if (!status) {
     tear_down();

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <system_error>
 
 namespace godwit {
 namespace {
@@ -39,6 +40,19 @@ void set_thread_role(ThreadRole role) {
       // to the process's own.
       set_policy(SCHED_OTHER, ::getpriority(PRIO_PROCESS, static_cast<id_t>(::getpid())));
       break;
+  }
+}
+
+Result<std::jthread> try_start_thread(std::string name,
+                                      ThreadRole role,
+                                      std::function<void()> body) {
+  // The library's one exception: it has no other way to say that a thread cannot be made.
+  try {
+    return start_thread(std::move(name), role, std::move(body));
+  } catch (const std::system_error& error) {
+    return fail_errno(error.code().value(),
+                      "start a thread",
+                      "no thread can be made; raise ulimit -u or the pids limit");
   }
 }
 

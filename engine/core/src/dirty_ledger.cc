@@ -125,6 +125,11 @@ std::uint64_t DirtyLedger::claim_in_flight(RegionIndex region,
                                            std::uint64_t mask) {
   // In flight is set before the claim: the urgent loop, which finds the page no longer pending,
   // then always sees that it is on its way. Bits that the claim does not win are taken off again.
+  // Pages that are not pending are left alone: their bit belongs to whoever has them in flight.
+  mask &= pending_[region].word(word);
+  if (mask == 0) {
+    return 0;
+  }
   in_flight_[region].set(word, mask);
   const auto mine = take(region, word, mask);
   if (mine != mask) {

@@ -12,6 +12,11 @@ FrameChannel::FrameChannel(std::unique_ptr<Channel> channel,
   reader_.expect_sequence(first_sequence);
 }
 
+Status FrameChannel::greet(const wire::Hello& hello, Deadline deadline) {
+  return channel_->send_exact(writer_.frame(wire::MessageType::kHello, wire::encode(hello)),
+                              deadline);
+}
+
 Status FrameChannel::attach(EventLoop& loop, Events events) {
   events_ = std::move(events);
   return channel_->attach(loop, *this);

@@ -30,6 +30,8 @@ class FrameChannel : private ChannelHandler {
                std::size_t read_ahead,
                std::uint64_t first_sequence = 0);
 
+  /// Before attach() only: sends HELLO at once, so that the peer need not wait until a loop runs.
+  Status greet(const wire::Hello& hello, Deadline deadline);
   Status attach(EventLoop& loop, Events events);
   /// Queues a frame; sent in order.
   void send(wire::MessageType type, std::span<const std::byte> body, std::uint32_t flags = 0);

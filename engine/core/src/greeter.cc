@@ -56,8 +56,15 @@ void Greeter::add(std::unique_ptr<Channel> channel) {
   make_room();
   auto& stranger = strangers_.emplace_back();
   stranger.channel = std::move(channel);
-  stranger.thread =
-      start_thread("godwit-hello", ThreadRole::kUrgent, [this, &stranger] { listen_to(stranger); });
+  auto thread = try_start_thread(
+      "godwit-hello", ThreadRole::kUrgent, [this, &stranger] { listen_to(stranger); });
+  if (!thread) {
+    log_warn("target: a connection was turned away: {}", thread.error().message());
+    refuse_stranger(*stranger.channel, thread.error());
+    strangers_.pop_back();
+    return;
+  }
+  stranger.thread = std::move(*thread);
 }
 
 void Greeter::make_room() {

@@ -14,6 +14,11 @@ namespace godwit::engine {
 class OpenFaults {
  public:
   void open(PageId page, std::int64_t read_ns) {
+    for (const auto& slot : slots_) {
+      if (slot.key.load(std::memory_order_relaxed) == key(page)) {
+        return;  // two vCPUs wait for one page: it is resolved once, and the first stamp counts
+      }
+    }
     for (std::size_t i = 0; i < kSlots; ++i) {
       auto& slot = slots_[(hash(page) + i) % kSlots];
       if (slot.key.load(std::memory_order_relaxed) == 0) {

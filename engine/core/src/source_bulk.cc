@@ -38,10 +38,10 @@ Status SourceBulk::open(Transport& transport, Deadline deadline) {
   }
   for (std::uint32_t i = 0; i < channels; ++i) {
     GODWIT_TRY_ASSIGN(auto channel, transport.connect(ChannelKind::kBulk, deadline));
-    GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(channel), i));
+    GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(channel), i, deadline));
   }
   for (std::uint32_t i = 0; i < lanes; ++i) {
-    lanes_[i]->start(fmt::format("godwit-bulk{}", i));
+    GODWIT_TRY(lanes_[i]->start(fmt::format("godwit-bulk{}", i)));
   }
   return {};
 }

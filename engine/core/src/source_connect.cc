@@ -181,22 +181,23 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       return {};
     }
     case MessageType::kReady:
-      if (frame.header.epoch != epoch_) {
-        return fail(ErrorCode::kProtocol, "ready", "READY of another epoch");
-      }
+      GODWIT_TRY(check_epoch(frame, "READY"));
       if (options_.injection.fault == InjectedFault::kCutBeforeCommit) {
         cut("injected: the link is cut before COMMIT");
         return {};
       }
-      push(SourceEvent::kReady);
+      on_ready();
       return {};
     case MessageType::kRunning: {
+      GODWIT_TRY(check_epoch(frame, "RUNNING"));
       GODWIT_TRY_ASSIGN(running_, wire::decode_running(frame.body));
       stamps_.running_received_ns = monotonic_ns();
       push(SourceEvent::kRunning);
       return {};
     }
     case MessageType::kNotStarted: {
+      // The one message that lets the source run its guest again after the decision.
+      GODWIT_TRY(check_epoch(frame, "NOT_STARTED"));
       GODWIT_TRY_ASSIGN(auto not_started, wire::decode_not_started(frame.body));
       note_error(make_error(not_started.code, "target", not_started.text), "target");
       push(SourceEvent::kNotStarted);
@@ -224,6 +225,25 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
     default:
       return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
   }
+}
+
+Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char* what) const {
+  if (frame.header.epoch != epoch_) {
+    return fail(
+        ErrorCode::kProtocol, "epoch", fmt::format("{} of another epoch", what));
+  }
+  return {};
+}
+
+/// What is known already comes before the decision: a link that is broken, a cancel.
+void SourceSession::Impl::on_ready() {
+  take_error();
+  auto fate = Fate::kOpen;
+  if (control_->broken() ||
+      !fate_.compare_exchange_strong(fate, Fate::kDecided, std::memory_order_acq_rel)) {
+    return;
+  }
+  push(SourceEvent::kReady);
 }
 
 void SourceSession::Impl::peer_gave_up(ErrorCode code,

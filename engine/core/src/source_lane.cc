@@ -5,6 +5,7 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
+#include "godwit/wire/negotiate.h"
 
 namespace godwit::engine {
 namespace {
@@ -22,25 +23,29 @@ SourceLane::Slot::Slot(SourceLane& lane,
       frames{BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options),
              BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options)} {}
 
-Status SourceLane::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
+Status SourceLane::add_channel(std::unique_ptr<Channel> channel,
+                               std::uint32_t index,
+                               Deadline deadline) {
   auto& slot = *slots_.emplace_back(std::make_unique<Slot>(
       *this,
       std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead),
       index));
+  // The target does not wait long for a connection that says nothing.
+  auto hello = bulk_.hello_;
+  hello.channel_index = static_cast<std::uint16_t>(index);
+  GODWIT_TRY(slot.channel->greet(hello, deadline));
   GODWIT_TRY(slot.channel->attach(
       *loop_,
       {.on_frame = [this, &slot](const wire::FrameView& frame) { return on_frame(slot, frame); },
        .on_sent = [this, &slot] { on_sent(slot); },
        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
-  auto hello = bulk_.hello_;
-  hello.channel_index = static_cast<std::uint16_t>(index);
-  slot.channel->send(wire::MessageType::kHello, hello);
   return {};
 }
 
-void SourceLane::start(const std::string& name) {
+Status SourceLane::start(const std::string& name) {
   progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
-  thread_ = start_thread(name, ThreadRole::kBulk, [this] { run(); });
+  GODWIT_TRY_ASSIGN(thread_, try_start_thread(name, ThreadRole::kBulk, [this] { run(); }));
+  return {};
 }
 
 void SourceLane::stop() {
@@ -154,6 +159,10 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
   switch (frame.header.type) {
     case wire::MessageType::kWelcome: {
       GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
+      if (std::exchange(slot.open, true)) {
+        return fail(ErrorCode::kProtocol, "bulk channel", "a second WELCOME");
+      }
+      GODWIT_TRY(wire::check_welcome(bulk_.hello_, welcome));
       slot.channel->agree(welcome);
       slot.channel->set_epoch(welcome.session_epoch);
       // release: pairs with all_open().
@@ -243,10 +252,25 @@ bool SourceLane::pump() {
   return more && paced_until_ns_ == 0;
 }
 
+/// Whether the limit of bandwidth lets nothing be sent now.
+bool SourceLane::is_paced(std::int64_t now) {
+  const std::lock_guard lock(bulk_.pacer_mutex_);
+  if (bulk_.pacer_.may_send(now)) {
+    return false;
+  }
+  paced_until_ns_ = bulk_.pacer_.next_ns();
+  progress_ns_.store(now, std::memory_order_relaxed);
+  return true;
+}
+
 /// Sends the next frame of one channel if the socket can take it; returns whether it did.
 bool SourceLane::feed(Slot& slot) {
   if (slot.finished || !slot.channel->idle()) {
     return false;
+  }
+  const auto now = monotonic_ns();
+  if (streaming() && is_paced(now)) {
+    return false;  // a page that waits is not claimed: see docs/adr/0003-claim-at-hand-over.md
   }
   if ((round_is_cut() && !slot.have_next) || (!slot.have_next && !prepare(slot))) {
     if (streaming()) {
@@ -256,14 +280,11 @@ bool SourceLane::feed(Slot& slot) {
     slot.finished = true;
     return false;
   }
-  const auto now = monotonic_ns();
+  if (!streaming() && is_paced(now)) {
+    return false;
+  }
   {
     const std::lock_guard lock(bulk_.pacer_mutex_);
-    if (!bulk_.pacer_.may_send(now)) {
-      paced_until_ns_ = bulk_.pacer_.next_ns();
-      progress_ns_.store(now, std::memory_order_relaxed);
-      return false;
-    }
     bulk_.pacer_.spent(slot.frames[slot.next_frame].body_length(), now);
   }
   send_next(slot);

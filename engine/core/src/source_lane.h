@@ -24,8 +24,8 @@ class SourceLane {
   SourceLane& operator=(const SourceLane&) = delete;
 
   /// Before start() only.
-  Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index);
-  void start(const std::string& name);
+  Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index, Deadline deadline);
+  Status start(const std::string& name);
   void stop();
   void wake() { loop_->wake(); }
   void shut_down();
@@ -46,6 +46,7 @@ class SourceLane {
     Slot(SourceLane& lane, std::unique_ptr<FrameChannel> frames, std::uint32_t number);
     std::unique_ptr<FrameChannel> channel;
     std::uint32_t index;
+    bool open = false;  // the target has answered
     RoundCursor cursor;
     std::array<BatchBuilder, 2> frames;
     unsigned next_frame = 0;
@@ -62,6 +63,7 @@ class SourceLane {
   void take_order();
   void announce(Slot& slot);
   bool pump();
+  bool is_paced(std::int64_t now);
   bool feed(Slot& slot);
   bool prepare(Slot& slot);
   void send_next(Slot& slot);

@@ -32,7 +32,16 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
       sent_after_switch_(ledger_.region_pages()) {}
 
 void SourceSession::Impl::start() {
-  thread_ = start_thread("godwit-migrate", ThreadRole::kBulk, [this] { run(); });
+  auto thread = try_start_thread("godwit-migrate", ThreadRole::kBulk, [this] { run(); });
+  if (!thread) {
+    stamps_.began_ns = monotonic_ns();
+    note_error(thread.error(), "source");
+    fire(SourceEvent::kStart, false);
+    fire(SourceEvent::kLocalError, false);
+    finish();
+    return;
+  }
+  thread_ = std::move(*thread);
 }
 
 const MigrationReport& SourceSession::Impl::wait() {
@@ -48,7 +57,10 @@ void SourceSession::Impl::request_switch() {
 }
 
 bool SourceSession::Impl::request_cancel() {
-  if (decided_.load(std::memory_order_acquire)) {
+  // Either this or the decision comes first, never both.
+  auto fate = Fate::kOpen;
+  if (!fate_.compare_exchange_strong(fate, Fate::kCancelled, std::memory_order_acq_rel) &&
+      fate == Fate::kDecided) {
     return false;
   }
   cancel_requested_.store(true, std::memory_order_release);
@@ -116,11 +128,22 @@ void SourceSession::Impl::run() {
 }
 
 void SourceSession::Impl::wait_for_events() {
-  const auto until = machine_.decided() ? INT64_MAX : progress_ns_ + options_.timeout_ns + 1;
+  const auto until = machine_.decided() ? INT64_MAX : progress_ns_ + patience_ns() + 1;
   if (auto ran = loop_->run_once(Deadline{until}); !ran) {
     note_error(ran.error(), "source");
     push(SourceEvent::kLocalError);
   }
+}
+
+std::int64_t SourceSession::Impl::patience_ns() const {
+  // While the target populates its memory it says nothing.
+  constexpr std::int64_t kSlowestPopulateBytesPerUs = 256;
+  const bool populating =
+      options_.prealloc && machine_.state() == SourceState::kSetup && bulk_ == nullptr;
+  return options_.timeout_ns +
+         (populating ? static_cast<std::int64_t>(guest_.memory().page_count() * kPageBytes) /
+                           kSlowestPopulateBytesPerUs * 1000
+                     : 0);
 }
 
 void SourceSession::Impl::look_around() {
@@ -141,7 +164,7 @@ void SourceSession::Impl::look_around() {
     push(SourceEvent::kCancel);
     return;
   }
-  if (!machine_.decided() && monotonic_ns() - progress_ns_ > options_.timeout_ns) {
+  if (!machine_.decided() && monotonic_ns() - progress_ns_ > patience_ns()) {
     // The lanes' progress is looked at only when the time has come.
     if (bulk_ && bulk_->progress_ns() > progress_ns_) {
       progress_ns_ = bulk_->progress_ns();
@@ -173,7 +196,7 @@ void SourceSession::Impl::fire(SourceEvent event, bool act) {
     // is harmless.
     if (event == SourceEvent::kReady || event == SourceEvent::kRunning ||
         event == SourceEvent::kComplete || event == SourceEvent::kAccepted ||
-        event == SourceEvent::kBarrierAcked) {
+        event == SourceEvent::kBarrierAcked || event == SourceEvent::kNotStarted) {
       if (before != SourceState::kCancelling) {
         note_error(
             make_error(
@@ -187,7 +210,6 @@ void SourceSession::Impl::fire(SourceEvent event, bool act) {
     return;
   }
   state_.store(machine_.state(), std::memory_order_release);
-  decided_.store(machine_.decided(), std::memory_order_release);
   log_debug(
       "source: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
   progress_ns_ = monotonic_ns();

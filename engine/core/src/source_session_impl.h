@@ -26,6 +26,8 @@ namespace godwit::engine {
 // Its members are in four files: the thread and the end in source_session.cc, connections and
 // messages in source_connect.cc, pre-copy in source_rounds.cc, the blackout in source_switch.cc.
 class SourceSession::Impl {
+  /// Whether the migration may still be cancelled: whoever changes it first from open has decided.
+  enum class Fate : std::uint8_t { kOpen = 0, kCancelled, kDecided };
   /// What the lanes were told to do and have not reported done.
   enum class Ordered : std::uint8_t { kNothing = 0, kRound, kBarrier, kStream };
 
@@ -47,6 +49,8 @@ class SourceSession::Impl {
   void wait_for_events();
   /// Commands, the other threads' news, and the deadline.
   void look_around();
+  /// Longest wait without progress in the present phase.
+  [[nodiscard]] std::int64_t patience_ns() const;
   void push(SourceEvent event) { events_.push_back(event); }
   void note_error(const Error& error, const char* side);
   void fire(SourceEvent event, bool act);
@@ -66,6 +70,8 @@ class SourceSession::Impl {
 
   // messages
   Status on_control(const wire::FrameView& frame);
+  Status check_epoch(const wire::FrameView& frame, const char* what) const;
+  void on_ready();
   void peer_gave_up(ErrorCode code, std::uint16_t phase, const std::string& text);
 
   // pre-copy
@@ -89,6 +95,7 @@ class SourceSession::Impl {
   /// many of them are unmapped now, while the guest still runs, and not in the blackout.
   Status barrier_passed();
   Status quiesce();
+  Status flush_control();
   Status send_state();
   Status send_commit();
   void maybe_cut();
@@ -149,7 +156,7 @@ class SourceSession::Impl {
   std::unique_ptr<SourceUrgent> urgent_;
 
   std::atomic<SourceState> state_{SourceState::kIdle};
-  std::atomic<bool> decided_{false};
+  std::atomic<Fate> fate_{Fate::kOpen};
   std::atomic<bool> ended_{false};
   std::atomic<bool> urgent_open_{false};
   std::atomic<bool> switch_requested_{false};

@@ -64,13 +64,31 @@ Status SourceSession::Impl::quiesce() {
   if (machine_.state() == SourceState::kQuiesce) {
     // The guest still runs: what it wrote since the last sync is told now, so that little is left
     // for the blackout.
-    Announcer announcer(*control_);
-    GODWIT_TRY(sync_dirty([&](PageRun run) { announcer.add(run); }));
+    {
+      Announcer announcer(*control_);
+      GODWIT_TRY(sync_dirty([&](PageRun run) { announcer.add(run); }));
+    }
+    GODWIT_TRY(flush_control());
   }
-  stopped_ = true;
   GODWIT_TRY_ASSIGN(report_.stopped, guest_.quiesce());
+  stopped_ = true;
   stamps_.quiesced_ns = monotonic_ns();
   push(SourceEvent::kQuiesced);
+  return {};
+}
+
+/// Sends what waits for the control channel now, and not behind the next thing.
+Status SourceSession::Impl::flush_control() {
+  const auto deadline = Deadline::after_ns(options_.timeout_ns);
+  while (!control_->idle() && !control_->broken()) {
+    if (deadline.passed()) {
+      return fail(ErrorCode::kTimeout, "announcements", "the target takes nothing any more");
+    }
+    GODWIT_TRY(loop_->run_once(deadline));
+  }
+  if (control_->broken()) {
+    return fail(ErrorCode::kClosed, "announcements", "the control channel broke");
+  }
   return {};
 }
 

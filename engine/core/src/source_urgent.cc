@@ -1,8 +1,11 @@
 #include "source_urgent.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "godwit/base/thread.h"
+#include "godwit/wire/negotiate.h"
 
 namespace godwit::engine {
 namespace {
@@ -40,7 +43,8 @@ Status SourceUrgent::start() {
              }
            }}));
   channel_->send(wire::MessageType::kHello, hello_);
-  thread_ = start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); });
+  GODWIT_TRY_ASSIGN(
+      thread_, try_start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); }));
   return {};
 }
 
@@ -64,9 +68,17 @@ void SourceUrgent::run() {
 
 Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   switch (frame.header.type) {
-    case wire::MessageType::kWelcome:
+    case wire::MessageType::kWelcome: {
+      GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
+      if (std::exchange(open_, true)) {
+        return fail(ErrorCode::kProtocol, "urgent channel", "a second WELCOME");
+      }
+      GODWIT_TRY(wire::check_welcome(hello_, welcome));
+      channel_->agree(welcome);
+      channel_->set_epoch(welcome.session_epoch);
       events_.opened();
       return {};
+    }
     case wire::MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
       events_.refused(refuse);

@@ -67,6 +67,7 @@ class SourceUrgent {
   Events events_;
   BatchBuilder builder_;
   std::deque<PageId> queue_;
+  bool open_ = false;  // the target has answered
   std::atomic<bool> switched_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> demand_{0};

@@ -43,7 +43,15 @@ class TargetSession::Impl {
   }
 
   void start() {
-    thread_ = start_thread("godwit-control", ThreadRole::kUrgent, [this] { run(); });
+    auto thread = try_start_thread("godwit-control", ThreadRole::kUrgent, [this] { run(); });
+    if (!thread) {
+      note_error(thread.error(), "target");
+      push(TargetEvent::kLocalError);
+      fire_all();
+      finish();
+      return;
+    }
+    thread_ = std::move(*thread);
   }
   TargetState wait() {
     if (thread_.joinable()) {
@@ -337,13 +345,25 @@ class TargetSession::Impl {
       return fail(*error);
     }
     listener_.tune(*channel, static_cast<ChannelKind>(hello.channel_kind));
-    if (bulk) {
-      bulk_channels_[index] = std::move(channel);
-      // The lanes start, and answer, when all their channels are here.
-      return std::ranges::all_of(bulk_channels_, [](const auto& one) { return one != nullptr; })
-                 ? start_lanes()
-                 : Status{};
+    progress_ns_ = monotonic_ns();
+    auto opened = bulk ? open_bulk(std::move(channel), index) : open_urgent(std::move(channel));
+    if (!opened) {
+      // Not the peer's fault: it is told at once, and does not wait for the deadline.
+      note_error(opened.error(), "target");
+      push(TargetEvent::kLocalError);
     }
+    return opened;
+  }
+
+  Status open_bulk(std::unique_ptr<Channel> channel, std::uint32_t index) {
+    bulk_channels_[index] = std::move(channel);
+    // The lanes start, and answer, when all their channels are here.
+    return std::ranges::all_of(bulk_channels_, [](const auto& one) { return one != nullptr; })
+               ? start_lanes()
+               : Status{};
+  }
+
+  Status open_urgent(std::unique_ptr<Channel> channel) {
     urgent_ = std::make_unique<TargetUrgent>(
         *plane_, machine_parts_.faults.get(), transport_, std::move(channel), welcome_, notes());
     return urgent_->start();
@@ -371,7 +391,7 @@ class TargetSession::Impl {
       GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(bulk_channels_[i]), i));
     }
     for (auto& lane : lanes_) {
-      lane->start();
+      GODWIT_TRY(lane->start());
     }
     return {};
   }
@@ -426,6 +446,10 @@ class TargetSession::Impl {
   void on_link_error(const Error& error) {
     if (machine_.state() == TargetState::kCompleted) {
       return;
+    }
+    if (machine_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
+      push(TargetEvent::kAllPresent);
+      return;  // a link that closes after the last page is no failure
     }
     note_error(error, "target");
     push(error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo
@@ -558,6 +582,11 @@ class TargetSession::Impl {
                               sync.pending_pages,
                               states.absent_pages()));
     }
+    if (!machine_parts_.faults && sync.pending_pages != 0) {
+      return fail(ErrorCode::kProtocol,
+                  "final sync",
+                  "pages are to follow, though the description said that none would");
+    }
     plane_->switch_over();
     for (auto& lane : lanes_) {
       lane->wake();  // one of them maps what is valid from now on
@@ -601,6 +630,8 @@ class TargetSession::Impl {
       if (auto disarmed = machine_parts_.faults->disarm(); !disarmed) {
         log_warn("target: userfaultfd could not be unregistered: {}", disarmed.error().message());
       }
+      // The memory goes to others now: nothing of ours may touch its registration again.
+      machine_parts_.faults.reset();
     }
     TargetFigures figures;
     figures.faults = latencies_;

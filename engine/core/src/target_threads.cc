@@ -48,11 +48,13 @@ Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t i
        .on_error = [this](const Error& error) { fail_unless_stopping(error); }});
 }
 
-void TargetBulk::start() {
+Status TargetBulk::start() {
   for (auto& slot : slots_) {
     slot->channel->send(wire::MessageType::kWelcome, welcome_);
   }
-  thread_ = start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); });
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); }));
+  return {};
 }
 
 void TargetBulk::shut_down() {
@@ -190,7 +192,8 @@ Status TargetUrgent::start() {
     GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
   }
   channel_->send(wire::MessageType::kWelcome, welcome_);
-  thread_ = start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); });
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); }));
   return {};
 }
 
@@ -244,8 +247,9 @@ void TargetUrgent::on_faults() {
         break;
       case FaultDecision::kMap:
         if (auto mapped = plane_.map_around(page); !mapped) {
+          // The other faults of this batch are read and have nobody else.
           fail_unless_stopping(mapped.error());
-          return;
+          break;
         }
         if (plane_.open_faults().close(page) != 0) {
           latencies_.record(static_cast<std::uint64_t>(monotonic_ns() - read_ns));

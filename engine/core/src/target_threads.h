@@ -42,7 +42,7 @@ class TargetBulk {
   TargetBulk& operator=(const TargetBulk&) = delete;
   /// Before start() only. The answer to the source leaves when the lane runs.
   Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index);
-  void start();
+  Status start();
   void stop();
   void wake();
   void shut_down();

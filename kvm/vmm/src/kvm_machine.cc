@@ -172,9 +172,10 @@ class KvmMachine final : public Guest {
 
 Status KvmMachine::init(bool register_in_background) {
   if (register_in_background) {
-    registering_ = start_thread("godwit-slots", ThreadRole::kBulk, [this] {
-      registered_ = register_memory();
-    });
+    GODWIT_TRY_ASSIGN(registering_,
+                      try_start_thread("godwit-slots", ThreadRole::kBulk, [this] {
+                        registered_ = register_memory();
+                      }));
   } else {
     registered_ = register_memory();
     GODWIT_TRY(prepare());
@@ -257,10 +258,13 @@ Status KvmMachine::boot() {
   }
   phase_ = Phase::kRunning;
   log_->entering(monotonic_ns());
+  Status resumed;
   for (auto& thread : threads_) {
-    GODWIT_TRY(thread->resume());
+    if (auto one = thread->resume(); !one && resumed) {
+      resumed = one;  // the others run all the same
+    }
   }
-  return {};
+  return resumed;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -399,27 +403,39 @@ engine::DirtySource* KvmMachine::dirty_source(std::string& why) {
 }
 
 Result<engine::RunEdge> KvmMachine::quiesce() {
-  if (phase_ != Phase::kRunning && phase_ != Phase::kPaused) {
+  if (phase_ != Phase::kRunning) {
     return fail(ErrorCode::kState, "quiesce", "this machine does not run");
   }
   // All are asked first: they leave the guest side by side.
   for (auto& thread : threads_) {
     thread->request_pause();
   }
+  Status stopped;
   for (auto& thread : threads_) {
-    GODWIT_TRY(thread->wait_paused());
+    if (auto paused = thread->wait_paused(); !paused && stopped) {
+      stopped = paused;
+    }
   }
+  for (std::size_t i = 0; stopped && i < vcpus_.size(); ++i) {
+    if (auto counter = vcpus_[i].tsc(); counter) {
+      stopped_tsc_[i] = *counter;
+    } else {
+      stopped = fail(counter.error());
+    }
+  }
+  if (!stopped) {
+    // One vCPU cannot go on; the others must not stand still for it.
+    for (auto& thread : threads_) {
+      [[maybe_unused]] const auto resumed = thread->resume();
+    }
+    return fail(stopped.error());
+  }
+  phase_ = Phase::kPaused;
   engine::RunEdge edge;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     const auto left = threads_[i]->left_ns();
     edge.first_ns = i == 0 ? left : std::min(edge.first_ns, left);
     edge.last_ns = std::max(edge.last_ns, left);
-  }
-  if (phase_ == Phase::kRunning) {
-    for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-      GODWIT_TRY_ASSIGN(stopped_tsc_[i], vcpus_[i].tsc());
-    }
-    phase_ = Phase::kPaused;
   }
   return edge;
 }

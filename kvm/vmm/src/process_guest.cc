@@ -170,7 +170,7 @@ class ProcessGuest final : public Guest {
   Status understand(const engine::StateSection& section, Loaded& loaded) const;
   void apply(Loaded& loaded);
   [[nodiscard]] std::unique_ptr<engine::DirtySource> protecting_source(std::string& why) const;
-  void start_workers();
+  Status start_workers();
   void go();
 
   const GuestConfig config_;
@@ -191,10 +191,11 @@ class ProcessGuest final : public Guest {
 // ----------------------------------------------------------------------------------------------
 // running
 
-void ProcessGuest::start_workers() {
+Status ProcessGuest::start_workers() {
   for (const auto& worker : workers_) {
-    worker->start();
+    GODWIT_TRY(worker->start());
   }
+  return {};
 }
 
 void ProcessGuest::go() {
@@ -210,7 +211,7 @@ Status ProcessGuest::boot() {
     return wrong_phase("boot", "the guest was started already");
   }
   write_workload(plan_, memory_.view());
-  start_workers();
+  GODWIT_TRY(start_workers());
   go();
   return {};
 }
@@ -438,9 +439,11 @@ Status ProcessGuest::load_state(std::span<const engine::StateSection> sections) 
     return fail(
         ErrorCode::kRefused, "load state", "a section is missing: worker, telemetry or clock");
   }
-  // From here on nothing fails.
+  // From here on only the want of threads can fail.
   GODWIT_TRY(steps_.load(*loaded.telemetry));
   apply(loaded);
+  GODWIT_TRY(start_workers());
+  phase_ = Phase::kLoaded;
   return {};
 }
 
@@ -459,8 +462,6 @@ void ProcessGuest::apply(Loaded& loaded) {
       control_.set_filled(i);
     }
   }
-  start_workers();
-  phase_ = Phase::kLoaded;
 }
 
 }  // namespace

@@ -30,8 +30,12 @@ std::uint64_t ProcessWorker::canary(std::uint64_t seed, std::uint32_t vcpu, std:
 // ----------------------------------------------------------------------------------------------
 // control thread
 
-void ProcessWorker::start() {
-  thread_ = start_thread(fmt::format("guest/{}", vcpu_), ThreadRole::kGuest, [this] { body(); });
+Status ProcessWorker::start() {
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread(fmt::format("guest/{}", vcpu_), ThreadRole::kGuest, [this] {
+                      body();
+                    }));
+  return {};
 }
 
 void ProcessWorker::request_park() {

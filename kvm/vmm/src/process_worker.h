@@ -44,7 +44,7 @@ class ProcessWorker {
   ProcessWorker& operator=(const ProcessWorker&) = delete;
 
   /// Makes the thread, parked, so that go() only has to wake it. Requires: no thread yet.
-  void start();
+  Status start();
   /// Asks the worker to park / to go on.
   void request_park();
   void go();

@@ -4,6 +4,8 @@
 #include <string>
 #include <thread>
 
+#include "godwit/base/result.h"
+
 namespace godwit {
 
 /// What a thread is for; decides its scheduling. Source: docs/architecture.md, "Threads".
@@ -15,6 +17,12 @@ enum class ThreadRole {
 
 /// Starts a named thread (15 characters are shown) that takes its role's scheduling first.
 /// A policy that is not permitted is left out; scheduling_degraded() tells.
+/// Errors: kIo when the host gives no thread any more (RLIMIT_NPROC, a pids limit).
+Result<std::jthread> try_start_thread(std::string name,
+                                      ThreadRole role,
+                                      std::function<void()> body);
+
+/// As try_start_thread(), where nothing can be done without the thread: throws std::system_error.
 std::jthread start_thread(std::string name, ThreadRole role, std::function<void()> body);
 
 /// Changes the calling thread's scheduling to another role's (the migration thread turns urgent for
