@@ -189,6 +189,9 @@ std::uint64_t available_address_space() {
 }
 
 std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing) {
+  if (backing == vmm::Backing::kHugetlb) {
+    return "whole-page post-copy is not supported for hugetlb yet; use --mode precopy";
+  }
   const auto features = uffd::probe_features(
       kind == vmm::GuestKind::kKvm ? uffd::Mode::kAllFaults : uffd::Mode::kUserFaultsEnough);
   if (!features) {
