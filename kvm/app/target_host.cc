@@ -143,7 +143,10 @@ Status make_parts(engine::TargetHost::Machine& machine,
           ? uffd::make_huge_placer(memory)
           : uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
   if (options.postcopy) {
-    GODWIT_TRY_ASSIGN(machine.faults, uffd::make_fault_service(memory, process_guest));
+    GODWIT_TRY_ASSIGN(machine.faults,
+                      config.backing == vmm::Backing::kHugetlb
+                          ? uffd::make_huge_fault_service(memory, process_guest)
+                          : uffd::make_fault_service(memory, process_guest));
   }
   return {};
 }

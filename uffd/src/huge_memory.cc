@@ -14,6 +14,7 @@
 #include "godwit/uffd/populated_scan.h"
 
 #include "address_map.h"
+#include "huge_populate.h"
 #include "uapi.h"
 
 // Guest memory on hugetlbfs: a file whose pages the kernel allocates, maps and protects 2 MiB at a
@@ -127,30 +128,8 @@ class HugePlacer final : public engine::PagePlacer {
       // relaxed: only saves the call; the page is the kernel's matter, and asking twice is harmless.
       auto& done = populated_[run.region][block];
       if (!done.load(std::memory_order_relaxed)) {
-        GODWIT_TRY(populate_block(region, block));
+        GODWIT_TRY(populate_huge_page(region, block));
         done.store(true, std::memory_order_relaxed);
-      }
-    }
-    return {};
-  }
-
-  static Status populate_block(const engine::MemoryRegion& region, std::uint64_t block) {
-    const auto bytes = region.block_pages << kPageShift;
-    while (::madvise(region.alias + block * bytes, bytes, kUapiMadvPopulateWrite) != 0) {
-      switch (errno) {
-        case EAGAIN:  // the page was busy elsewhere in the kernel
-        case EINTR:
-          continue;
-        case EINVAL:  // before 5.14; the first touch populates
-          return {};
-        case EFAULT:  // what a touch would answer with SIGBUS
-        case ENOMEM:
-          return fail_errno(ENOMEM,
-                            "MADV_POPULATE_WRITE",
-                            "no huge page for this process, although the pool has them: see the "
-                            "hugetlb limits of its cgroup and its memory policy");
-        default:
-          return fail_errno(errno, "MADV_POPULATE_WRITE");
       }
     }
     return {};
@@ -161,6 +140,28 @@ class HugePlacer final : public engine::PagePlacer {
 };
 
 }  // namespace
+
+Status populate_huge_page(const engine::MemoryRegion& region, std::uint64_t block) {
+  const auto bytes = region.block_pages << kPageShift;
+  while (::madvise(region.alias + block * bytes, bytes, kUapiMadvPopulateWrite) != 0) {
+    switch (errno) {
+      case EAGAIN:  // the page was busy elsewhere in the kernel
+      case EINTR:
+        continue;
+      case EINVAL:  // before 5.14; the first touch populates
+        return {};
+      case EFAULT:  // what a touch would answer with SIGBUS
+      case ENOMEM:
+        return fail_errno(ENOMEM,
+                          "MADV_POPULATE_WRITE",
+                          "no huge page for this process, although the pool has them: see the "
+                          "hugetlb limits of its cgroup and its memory policy");
+      default:
+        return fail_errno(errno, "MADV_POPULATE_WRITE");
+    }
+  }
+  return {};
+}
 
 std::unique_ptr<engine::PopulatedScan> make_huge_scan(const engine::GuestMemory& memory) {
   return std::make_unique<HugeScan>(memory);
