@@ -175,7 +175,8 @@ Result<engine::TargetHost::Machine> TargetHost::create(
   GODWIT_TRY(check_memory(config, options.prealloc));
   config.skip_register = limits_.skip_register;
 
-  auto guest = vmm::make_guest(config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
+  auto guest = vmm::make_guest(
+      config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
   if (!guest) {
     return refuse(guest.error().message());
   }

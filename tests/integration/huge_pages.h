@@ -70,11 +70,11 @@ class HugePages {
 };
 
 /// Leaves the test with the reason when there are no huge pages to be had.
-#define GODWIT_NEED_HUGE_PAGES(name, wanted)                     \
-  const ::godwit::test::HugePages name(wanted);                  \
-  if (!name.reason().empty()) {                                  \
-    GTEST_SKIP() << name.reason();                               \
-  }                                                              \
+#define GODWIT_NEED_HUGE_PAGES(name, wanted)    \
+  const ::godwit::test::HugePages name(wanted); \
+  if (!name.reason().empty()) {                 \
+    GTEST_SKIP() << name.reason();              \
+  }                                             \
   static_assert(true)
 
 }  // namespace godwit::test

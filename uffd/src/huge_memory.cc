@@ -55,8 +55,8 @@ class HugeScan final : public engine::PopulatedScan {
           GODWIT_TRY(look(region.alias, at, count, other));
         }
         for (std::uint64_t page = 0; page < count; page += region.block_pages) {
-          const bool here = (resident[page] & 1U) != 0 ||
-                            (region.alias != nullptr && (other[page] & 1U) != 0);
+          const bool here =
+              (resident[page] & 1U) != 0 || (region.alias != nullptr && (other[page] & 1U) != 0);
           if (here && open.count == 0) {
             open.first = at + page;
           }
@@ -125,7 +125,8 @@ class HugePlacer final : public engine::PagePlacer {
     const auto& region = memory_.regions[run.region];
     for (auto block = run.first / region.block_pages; block * region.block_pages < run.end();
          ++block) {
-      // relaxed: only saves the call; the page is the kernel's matter, and asking twice is harmless.
+      // relaxed: only saves the call; the page is the kernel's matter, and asking twice is
+      // harmless.
       auto& done = populated_[run.region][block];
       if (!done.load(std::memory_order_relaxed)) {
         GODWIT_TRY(populate_huge_page(region, block));

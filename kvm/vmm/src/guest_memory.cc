@@ -17,9 +17,9 @@ Status OwnedMemory::add_memfd(engine::MemoryRegion region,
                               bool huge_pages,
                               const MemoryOptions& options) {
   const auto bytes = region.page_count << kPageShift;
-  GODWIT_TRY_ASSIGN(auto file,
-                    huge_pages ? create_huge_memfd("godwit-guest", bytes)
-                               : create_memfd("godwit-guest", bytes));
+  GODWIT_TRY_ASSIGN(
+      auto file,
+      huge_pages ? create_huge_memfd("godwit-guest", bytes) : create_memfd("godwit-guest", bytes));
   region.block_pages = huge_pages ? kHugeBlockPages : 1;
   GODWIT_TRY_ASSIGN(auto guest, Mapping::shared(file.get(), 0, bytes));
   region.guest = guest.data();
@@ -57,8 +57,9 @@ Result<OwnedMemory> OwnedMemory::create(
     engine::MemoryRegion out;
     out.gpa = region.gpa;
     out.page_count = region.page_count;
-    GODWIT_TRY(backing == Backing::kAnonymous ? memory.add_anonymous(out)
-                                              : memory.add_memfd(out, backing == Backing::kHugetlb, options));
+    GODWIT_TRY(backing == Backing::kAnonymous
+                   ? memory.add_anonymous(out)
+                   : memory.add_memfd(out, backing == Backing::kHugetlb, options));
   }
   return memory;
 }

@@ -11,7 +11,8 @@ namespace godwit::engine {
 
 /// Counts, for each block of pages that can only be mapped together, the pages that are not valid
 /// yet, and decides who maps the block: one word a block, so that "the last page has come" and
-/// "somebody waits" cannot miss each other. Thread: any; became_absent() before the guest runs here.
+/// "somebody waits" cannot miss each other. Thread: any; became_absent() before the guest runs
+/// here.
 class MapBlocks {
  public:
   MapBlocks(const std::vector<std::uint64_t>& region_pages, std::uint64_t block_pages)
