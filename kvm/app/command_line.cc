@@ -228,7 +228,7 @@ Result<T> known(std::optional<T> value, const std::string& text, const char* cho
 constexpr const char* kWorkloads =
     "idle, sequential-write, random-write, zipf-write, random-read, sequential-read";
 
-constexpr const char* kBackings = "memfd, anonymous";
+constexpr const char* kBackings = "memfd, anonymous, hugetlb";
 
 /// Sizes whose defaults depend on each other.
 struct GuestSizes {
@@ -464,7 +464,7 @@ class Parser {
     add_guest_options(table, line_, sizes_);
     add_dirty_source(table, line_);
     add_seed(table, line_);
-    add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
+    add_backing(table, line_, "kind of guest memory: memfd, anonymous or hugetlb (memfd)");
     add_transport(table, line_.transport);
   }
   void add_receive() {
@@ -474,7 +474,7 @@ class Parser {
                 "tcp:HOST:PORT, port 0: the kernel chooses; or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));
     table.value("--memory", "largest guest that is accepted", into(line_.memory_cap, parse_size));
-    add_backing(table, line_, "kind of guest memory here: memfd or anonymous (the guest's)");
+    add_backing(table, line_, "kind of guest memory here: memfd, anonymous or hugetlb (the guest's)");
     add_congestion(table, line_);
     add_transport(table, line_.transport);
     add_timeout(table, line_);
@@ -501,7 +501,7 @@ class Parser {
     add_guest_options(table, line_, sizes_);
     add_dirty_source(table, line_);
     add_seed(table, line_);
-    add_backing(table, line_, "kind of guest memory: memfd or anonymous (memfd)");
+    add_backing(table, line_, "kind of guest memory: memfd, anonymous or hugetlb (memfd)");
     table.value("--listen",
                 "where both meet, tcp:HOST:PORT or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));

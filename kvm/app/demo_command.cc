@@ -16,6 +16,7 @@
 #include "demo_report.h"
 #include "environment.h"
 #include "exit_code.h"
+#include "huge_pages.h"
 #include "injection.h"
 #include "migration_request.h"
 #include "progress.h"
@@ -123,7 +124,8 @@ Status Demo::check_environment() {
   if (!note.empty()) {
     fmt::print(stderr, "{}\n", note);
   }
-  GODWIT_TRY(vmm::probe_dirty_choice(config_.kind, config_.dirty));
+  GODWIT_TRY(vmm::probe_dirty_choice(
+      config_.kind, config_.dirty, config_.backing == vmm::Backing::kHugetlb));
   std::string transport_note;
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, transport_note));
   if (!transport_note.empty()) {
@@ -136,9 +138,13 @@ Status Demo::check_environment() {
       return fail(ErrorCode::kUnsupported, "", reason);
     }
   }
+  const bool huge_pages = config_.backing == vmm::Backing::kHugetlb;
+  if (huge_pages) {  // each side reserves all of its guest's memory
+    GODWIT_TRY(check_huge_pages(2 * config_.memory_bytes, "source and target together need"));
+  }
   const auto target =
       line_.migration.source.prealloc ? config_.memory_bytes : config_.populated_bytes;
-  const auto needed = config_.populated_bytes + target + kProcessesBytes;
+  const auto needed = kProcessesBytes + (huge_pages ? 0 : config_.populated_bytes + target);
   if (const auto available = available_memory(); available < needed) {
     return fail(
         ErrorCode::kNoMemory,

@@ -194,6 +194,11 @@ std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing) {
   if (!features) {
     return features.error().message();
   }
+  if (backing == vmm::Backing::kHugetlb &&
+      (!features->missing_hugetlb || !features->minor_hugetlb)) {
+    return "userfaultfd: this kernel has no MINOR faults on hugetlbfs; Linux 5.13 or later is "
+           "needed";
+  }
   if (backing == vmm::Backing::kMemfd && (!features->missing_shmem || !features->minor_shmem)) {
     return "userfaultfd: this kernel has no MINOR faults on shared memory; Linux 5.14 or later is "
            "needed";

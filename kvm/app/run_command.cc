@@ -11,6 +11,7 @@
 #include "environment.h"
 #include "exit_code.h"
 #include "guest_service.h"
+#include "huge_pages.h"
 
 namespace godwit::app {
 namespace {
@@ -26,6 +27,9 @@ Status run(const CommandLine& line, const Signals& signals) {
   GODWIT_TRY(resolve_transport(line.transport, transport_note));
   if (!transport_note.empty()) {
     fmt::print(stderr, "{}\n", transport_note);
+  }
+  if (config.backing == vmm::Backing::kHugetlb) {
+    GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
   }
   GODWIT_TRY_ASSIGN(const auto service, GuestService::create(line.transport));
   GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {}));

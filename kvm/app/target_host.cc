@@ -11,6 +11,7 @@
 #include "godwit/uffd/page_installer.h"
 
 #include "environment.h"
+#include "huge_pages.h"
 #include "units_text.h"
 
 namespace godwit::app {
@@ -62,7 +63,15 @@ Status check_layout(const engine::MachineDescription& description, const vmm::Gu
 /// After COMMIT a failing allocation would lose the guest: so the memory is counted before.
 Status check_memory(const vmm::GuestConfig& config, bool prealloc) {
   const auto pages = config.memory_bytes / kPageBytes;
-  const auto guest = prealloc ? config.memory_bytes : config.populated_bytes;
+  const bool huge_pages = config.backing == vmm::Backing::kHugetlb;
+  if (huge_pages) {
+    if (const auto enough = check_huge_pages(config.memory_bytes, "the guest needs"); !enough) {
+      return refuse(enough.error().message());
+    }
+  }
+  // Huge pages are in their pool already, and no part of what is available otherwise.
+  const auto populated = prealloc ? config.memory_bytes : config.populated_bytes;
+  const auto guest = huge_pages ? 0 : populated;
   const auto needed = guest + pages * kTableBytesPage + kProcessBytes;
   if (const auto available = available_memory(); available < needed) {
     return refuse(fmt::format(
@@ -129,9 +138,15 @@ Status make_parts(engine::TargetHost::Machine& machine,
   if (options.prealloc) {
     GODWIT_TRY(prealloc(machine, memory));
   }
-  machine.placer = uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
+  machine.placer =
+      config.backing == vmm::Backing::kHugetlb
+          ? uffd::make_huge_placer(memory)
+          : uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
   if (options.postcopy) {
-    GODWIT_TRY_ASSIGN(machine.faults, uffd::make_fault_service(memory, process_guest));
+    GODWIT_TRY_ASSIGN(machine.faults,
+                      config.backing == vmm::Backing::kHugetlb
+                          ? uffd::make_huge_fault_service(memory, process_guest)
+                          : uffd::make_fault_service(memory, process_guest));
   }
   return {};
 }
@@ -160,7 +175,8 @@ Result<engine::TargetHost::Machine> TargetHost::create(
   GODWIT_TRY(check_memory(config, options.prealloc));
   config.skip_register = limits_.skip_register;
 
-  auto guest = vmm::make_guest(config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
+  auto guest = vmm::make_guest(
+      config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
   if (!guest) {
     return refuse(guest.error().message());
   }

@@ -85,7 +85,11 @@ INSTANTIATE_TEST_SUITE_P(
               "demo --workload random-write --mode postcopy --inject stale-page",
               "--mode"},
         Usage{"UnknownDirtySource", "demo --dirty-source guess", "wp-async"},
-        Usage{"UnknownBacking", "demo --backing paper", "anonymous"},
+        Usage{"UnknownBacking", "demo --backing paper", "hugetlb"},
+        Usage{"HalfAHugePage", "demo --backing hugetlb --memory 63MiB", "multiple of 2 MiB"},
+        Usage{"HalfAHugePageAtRun",
+              "run --control x --backing hugetlb --memory 63MiB",
+              "multiple of 2 MiB"},
         Usage{"UnknownTransport", "demo --transport pigeon", "poll"},
         Usage{"RingOfAProcess", "demo --guest process --dirty-source ring", "--dirty-source"},
         Usage{"WriteProtectOfKvm", "demo --guest kvm --dirty-source wp", "--dirty-source"},
@@ -161,6 +165,28 @@ TEST_F(Environment, MoreMemoryThanTheHostHas) {
   EXPECT_EQ(ran.code, 3) << ran.all();
   EXPECT_EQ(ran.error("code"), "no-memory");
   EXPECT_EQ(ran.error("phase"), "start");
+}
+
+TEST_F(Environment, MoreHugePagesThanTheHostHas) {
+  const std::string guest = "--guest process --memory 900GiB --populated 64MiB --backing hugetlb ";
+  for (const auto* mode : {"precopy", "hybrid"}) {
+    const auto demo = run(fmt::format("demo --json {} --mode {}", guest, mode));
+    EXPECT_EQ(demo.code, 3) << demo.all();
+    EXPECT_EQ(demo.error("phase"), "start");
+    EXPECT_THAT(demo.error("message"), HasSubstr("--backing hugetlb"));
+  }
+  const auto source = run(fmt::format("run {} --control {}", guest, directory_.at("control")));
+  EXPECT_EQ(source.code, 3) << source.all();
+  EXPECT_THAT(source.err, HasSubstr("--backing hugetlb"));
+}
+
+TEST_F(Environment, AHandlerCannotProtectHugePages) {
+  const auto ran = run(
+      fmt::format("run --guest process --memory 32MiB --backing hugetlb --dirty-source wp --control "
+                  "{}",
+                  directory_.at("control")));
+  EXPECT_EQ(ran.code, 3) << ran.all();
+  EXPECT_THAT(ran.err, HasSubstr("huge pages"));
 }
 
 TEST_F(Environment, MoreMemoryThanTheSourceMayMap) {

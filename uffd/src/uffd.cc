@@ -29,9 +29,15 @@ struct FeatureBit {
   const char* name;
 };
 
-constexpr std::array<FeatureBit, 5> kFeatureBits = {{
+constexpr std::array<FeatureBit, 7> kFeatureBits = {{
     {&Features::missing_shmem, UFFD_FEATURE_MISSING_SHMEM, "missing faults on memfd (Linux 4.11)"},
     {&Features::minor_shmem, UFFD_FEATURE_MINOR_SHMEM, "minor faults on memfd (Linux 5.14)"},
+    {&Features::missing_hugetlb,
+     UFFD_FEATURE_MISSING_HUGETLBFS,
+     "missing faults on hugetlbfs (Linux 4.11)"},
+    {&Features::minor_hugetlb,
+     UFFD_FEATURE_MINOR_HUGETLBFS,
+     "minor faults on hugetlbfs (Linux 5.13)"},
     {&Features::wp, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protect faults (Linux 5.7)"},
     {&Features::wp_shmem,
      UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
@@ -134,6 +140,8 @@ RegistrationUse use_of(Registration what) {
   switch (what) {
     case Registration::kMissingAndMinor:
       return {UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR, kContinue | kZeropage};
+    case Registration::kHugeMissingAndMinor:
+      return {UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR, kContinue};
     case Registration::kWriteProtect:
       return {UFFDIO_REGISTER_MODE_WP, kProtect};
     case Registration::kMissing:

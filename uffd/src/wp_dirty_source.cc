@@ -454,6 +454,13 @@ void WpDirtySource::tear_down() {
 
 Result<std::unique_ptr<engine::DirtySource>> make_wp_dirty_source(
     const engine::GuestMemory& memory) {
+  if (std::any_of(memory.regions.begin(), memory.regions.end(), [](const auto& region) {
+        return region.block_pages > 1;
+      })) {
+    return fail(ErrorCode::kUnsupported,
+                "userfaultfd write-protection",
+                "it goes by pages of 4 KiB, and huge pages can only be protected whole");
+  }
   // Asked now, so that a host that cannot do it says so before a migration begins.
   GODWIT_TRY_ASSIGN(const auto probe, Uffd::open(wanted_features(memory), Mode::kUserFaultsEnough));
   (void)probe;

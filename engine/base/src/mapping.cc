@@ -69,8 +69,10 @@ Result<Mapping> Mapping::anonymous(std::size_t size) {
   return Mapping(static_cast<std::byte*>(mapped), size);
 }
 
-Result<Fd> create_memfd(const char* name, std::uint64_t size) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC));
+namespace {
+
+Result<Fd> create_sized_memfd(const char* name, std::uint64_t size, unsigned flags) {
+  Fd fd(::memfd_create(name, MFD_CLOEXEC | flags));
   if (!fd.valid()) {
     return fail_errno(errno, "memfd_create");
   }
@@ -78,6 +80,18 @@ Result<Fd> create_memfd(const char* name, std::uint64_t size) {
     return fail_errno(errno, "ftruncate", fmt::format("memfd of {} bytes", size));
   }
   return fd;
+}
+
+}  // namespace
+
+Result<Fd> create_memfd(const char* name, std::uint64_t size) {
+  return create_sized_memfd(name, size, 0);
+}
+
+Result<Fd> create_huge_memfd(const char* name, std::uint64_t size) {
+  // The size of the pages as its logarithm, in the bits that memfd_create(2) has for it.
+  constexpr unsigned kHuge2Mib = 21U << 26U;
+  return create_sized_memfd(name, size, MFD_HUGETLB | kHuge2Mib);
 }
 
 }  // namespace godwit

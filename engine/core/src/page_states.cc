@@ -30,11 +30,14 @@ constexpr std::uint64_t kWindow = 64;
 }  // namespace
 
 Result<std::unique_ptr<PageStates>> PageStates::create(
-    const std::vector<std::uint64_t>& region_pages, Placing placing) {
+    const std::vector<std::uint64_t>& region_pages, Placing placing, std::uint64_t block_pages) {
   auto states = std::unique_ptr<PageStates>(new PageStates(region_pages, placing));
   for (const auto pages : region_pages) {
     GODWIT_TRY_ASSIGN(auto table, Mapping::anonymous(pages));
     states->tables_.push_back(std::move(table));
+  }
+  if (block_pages > 1) {
+    states->blocks_ = std::make_unique<MapBlocks>(region_pages, block_pages);
   }
   return states;
 }
@@ -87,6 +90,9 @@ Result<std::uint64_t> PageStates::mark_absent(PageRun run) {
           fmt::format("region {} page {} was announced old while in use", run.region, index));
     }
     ++fresh;
+    if (blocks_) {
+      blocks_->became_absent({run.region, index});
+    }
     mapped += before == kMapped ? 1 : 0;
     hash ^= page_set_hash({run.region, index});
   }
@@ -114,11 +120,13 @@ bool PageStates::publish(PageId page, PageOwner owner, bool backed) {
   auto& state = at(page);
   auto seen = state.load(std::memory_order_relaxed);
   std::uint8_t next = 0;
+  bool now_filled = false;
   do {
     // A page that is published by another than its owner had two writers.
     GODWIT_CHECK((seen & kStateMask) == kClaimed &&
                  (seen >> kOwnerShift) == static_cast<unsigned>(owner));
     const bool filled = backed || (seen & kBacked) != 0;
+    now_filled = filled;
     next =
         byte((filled && placing_ == Placing::kMaps ? kMapped : kPresent) | (filled ? kBacked : 0));
     // release: the page's bytes are visible to whoever sees it present; pairs with the acquires
@@ -127,8 +135,10 @@ bool PageStates::publish(PageId page, PageOwner owner, bool backed) {
       seen, next, std::memory_order_acq_rel, std::memory_order_relaxed));
   installed_.fetch_add(1, std::memory_order_relaxed);
   absent_hash_.fetch_xor(page_set_hash(page), std::memory_order_relaxed);
+  // Before the count of all: whoever sees that nothing is absent must not find a block to wait for.
+  const bool map_block = blocks_ && blocks_->became_valid(page, now_filled);
   absent_.fetch_sub(1, std::memory_order_acq_rel);
-  return (seen & kRequested) != 0;
+  return blocks_ ? map_block : (seen & kRequested) != 0;
 }
 
 void PageStates::abandon(PageId page, PageOwner owner) {

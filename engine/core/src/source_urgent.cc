@@ -14,6 +14,8 @@ constexpr std::size_t kUrgentBody = wire::kMaxControlBody;
 constexpr std::size_t kUrgentReadAhead = 8192;
 /// Requests that may wait at once: more vCPUs than any guest has fault at the same time.
 constexpr std::size_t kMaxQueuedRequests = 65536;
+/// In one frame. Few, so that the page of another vCPU does not wait long behind it.
+constexpr std::uint32_t kPagesInARow = 16;
 
 }  // namespace
 
@@ -135,9 +137,13 @@ void SourceUrgent::pump() {
   }
   PageBatchPlan plan;
   plan.region = queue_.front().region;
-  plan.pages[0] = queue_.front().index;
-  plan.count = 1;
-  queue_.pop_front();
+  // Pages in a row were asked for together, as a huge page is: a frame each would be all overhead.
+  const auto first = queue_.front().index;
+  while (plan.count < kPagesInARow && !queue_.empty() &&
+         queue_.front() == PageId{plan.region, first + plan.count}) {
+    plan.pages[plan.count++] = queue_.front().index;
+    queue_.pop_front();
+  }
   builder_.build(plan, wire::PagePhase::kUrgent, false);
   channel_->send_pages(builder_.parts(),
                        builder_.body_length(),

@@ -98,40 +98,48 @@ Status TargetPlane::receive_run(const wire::PageBatchView& batch,
   return close();
 }
 
-Status TargetPlane::install(
-    PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies) {
-  Status placed;
+/// Gets the bytes into memory; `data` null: zeros.
+Status TargetPlane::place(PageRun run, const std::byte* data, bool backed) {
   if (data == nullptr) {
     // A zero page over a hole costs nothing: the hole reads zero already.
-    placed = backed ? machine_.placer->place_zero(run) : Status{};
-  } else if (injection_.fault == InjectedFault::kDropPage && injection_.page.region == run.region &&
-             injection_.page.index >= run.first && injection_.page.index < run.end()) {
-    for (auto page = run.first; placed && page < run.end(); ++page) {
+    return backed ? machine_.placer->place_zero(run) : Status{};
+  }
+  if (injection_.fault == InjectedFault::kDropPage && injection_.page.region == run.region &&
+      injection_.page.index >= run.first && injection_.page.index < run.end()) {
+    for (auto page = run.first; page < run.end(); ++page) {
       if (page != injection_.page.index) {
-        placed = machine_.placer->place({run.region, page, 1},
-                                        data + ((page - run.first) << kPageShift));
+        GODWIT_TRY(machine_.placer->place({run.region, page, 1},
+                                          data + ((page - run.first) << kPageShift)));
       }
     }
-  } else {
-    placed = machine_.placer->place(run, data);
+    return {};
   }
-  if (!placed) {
+  return machine_.placer->place(run, data);
+}
+
+Status TargetPlane::install(
+    PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies) {
+  if (auto placed = place(run, data, backed); !placed) {
     for (auto page = run.first; page < run.end(); ++page) {
       states_->abandon({run.region, page}, owner);
     }
     return placed;
   }
   const bool map_now = switched();
+  const bool filled = data != nullptr || backed;
   bool waited = false;
   for (auto page = run.first; page < run.end(); ++page) {
-    waited = states_->publish({run.region, page}, owner, data != nullptr || backed) || waited;
+    const bool due = states_->publish({run.region, page}, owner, filled);
+    if (due && map_now && states_->blocks() != nullptr) {
+      GODWIT_TRY(map_block({run.region, page}, latencies));
+    }
+    waited = waited || due;
   }
-  if (!map_now) {
+  if (!map_now || states_->blocks() != nullptr) {
     return {};
   }
   // A hole that nobody waits for stays a hole; where placing maps, only a hole is left to be
   // mapped.
-  const bool filled = data != nullptr || backed;
   const bool mapped_by_placing = filled && machine_.placer->placing() == Placing::kMaps;
   if ((filled || waited) && !mapped_by_placing) {
     GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
@@ -148,6 +156,38 @@ Status TargetPlane::install(
   return {};
 }
 
+Status TargetPlane::map_block(PageId page, Histogram& latencies) {
+  auto& blocks = *states_->blocks();
+  const auto block = blocks.block_of(page);
+  GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(block));
+  blocks.mark_mapped(page);
+  // Several vCPUs may have waited; each has its stamp under the block's first page.
+  const auto now = monotonic_ns();
+  while (const auto read_ns = open_faults_.close({block.region, block.first})) {
+    latencies.record(static_cast<std::uint64_t>(now - read_ns));
+  }
+  return {};
+}
+
+Status TargetPlane::fault_on_block(PageId page,
+                                   std::int64_t read_ns,
+                                   std::vector<PageId>& wanted,
+                                   Histogram& latencies) {
+  auto& blocks = *states_->blocks();
+  const auto block = blocks.block_of(page);
+  // Opened before the decision: whoever brings the last page meanwhile finds the stamp.
+  open_faults_.open({block.region, block.first}, read_ns);
+  if (blocks.wait_for(page)) {
+    return map_block(page, latencies);
+  }
+  for (auto index = block.first; index < block.end(); ++index) {
+    if (states_->on_fault({block.region, index}) == FaultDecision::kRequest) {
+      wanted.push_back({block.region, index});
+    }
+  }
+  return {};
+}
+
 Status TargetPlane::map_around(PageId page) {
   const auto run = states_->mappable_run(page);
   GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
@@ -156,8 +196,11 @@ Status TargetPlane::map_around(PageId page) {
 }
 
 Result<bool> TargetPlane::sweep_some() {
+  auto* blocks = states_->blocks();
   while (machine_.faults && sweep_region_ < states_->region_pages().size()) {
-    const auto run = states_->next_unmapped(sweep_region_, sweep_page_, kSweepPages);
+    const auto run = blocks != nullptr
+                         ? blocks->next_unmapped(sweep_region_, sweep_page_)
+                         : states_->next_unmapped(sweep_region_, sweep_page_, kSweepPages);
     if (run.count == 0) {
       ++sweep_region_;
       sweep_page_ = 0;
@@ -165,7 +208,11 @@ Result<bool> TargetPlane::sweep_some() {
     }
     sweep_page_ = run.end();
     GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(run));
-    states_->mark_mapped(run);
+    if (blocks != nullptr) {
+      blocks->mark_mapped({run.region, run.first});
+    } else {
+      states_->mark_mapped(run);
+    }
     return true;
   }
   return false;

@@ -32,6 +32,12 @@ class TargetPlane {
   Status announce(std::span<const PageRun> runs, bool at_switch);
   /// A fault whose page is valid: map it with its valid neighbours and wake.
   Status map_around(PageId page);
+  /// A fault where pages are mapped in blocks: maps the page's block if all of it is valid,
+  /// otherwise adds to `wanted` what of it nobody has asked for; its last page maps it.
+  Status fault_on_block(PageId page,
+                        std::int64_t read_ns,
+                        std::vector<PageId>& wanted,
+                        Histogram& latencies);
   /// Maps a run of valid pages that the guest has not touched yet; false when there is none left.
   Result<bool> sweep_some();
 
@@ -64,6 +70,8 @@ class TargetPlane {
                      std::size_t run,
                      PageOwner owner,
                      Histogram& latencies);
+  Status place(PageRun run, const std::byte* data, bool backed);
+  Status map_block(PageId page, Histogram& latencies);
   Status install(
       PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies);
 

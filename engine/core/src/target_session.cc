@@ -564,7 +564,9 @@ class TargetSession::Impl {
       }
     }
     bulk_channels_.resize(describe.bulk_channels);
-    GODWIT_TRY_ASSIGN(auto states, PageStates::create(pages, machine_parts_.placer->placing()));
+    const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
+    GODWIT_TRY_ASSIGN(auto states,
+                      PageStates::create(pages, machine_parts_.placer->placing(), block));
     plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
     if (machine_parts_.faults) {
       GODWIT_TRY(machine_parts_.faults->arm());

@@ -236,6 +236,13 @@ void TargetUrgent::on_faults() {
   const auto read_ns = monotonic_ns();
   for (std::size_t i = 0; i < *count; ++i) {
     const auto page = batch[i].page;
+    if (plane_.states().blocks() != nullptr) {
+      if (auto served = plane_.fault_on_block(page, read_ns, wanted_, latencies_); !served) {
+        fail_unless_stopping(served.error());
+        return;
+      }
+      continue;
+    }
     // Opened before the decision: a page that another thread publishes in between then finds the
     // stamp.
     plane_.open_faults().open(page, read_ns);

@@ -42,8 +42,9 @@ struct BackingName {
   Backing value;
   std::string_view name;
 };
-constexpr std::array<BackingName, 2> kBackingNames{
-    {{Backing::kMemfd, "memfd"}, {Backing::kAnonymous, "anonymous"}}};
+constexpr std::array<BackingName, 3> kBackingNames{{{Backing::kMemfd, "memfd"},
+                                                    {Backing::kAnonymous, "anonymous"},
+                                                    {Backing::kHugetlb, "hugetlb"}}};
 
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
   return (value + granule - 1) / granule * granule;
@@ -64,7 +65,7 @@ Status validate_names(const GuestConfig& config) {
     return invalid("unknown fill; --fill is random, compressible or zero");
   }
   if (backing_name(config.backing).empty()) {
-    return invalid("unknown kind of memory; --backing is memfd or anonymous");
+    return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");
   }
   return {};
 }

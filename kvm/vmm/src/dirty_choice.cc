@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "godwit/base/units.h"
 #include "godwit/kvm/dirty_ring.h"
 #include "godwit/kvm/system.h"
 #include "godwit/uffd/scan_dirty_source.h"
@@ -66,7 +67,7 @@ Status check_dirty_choice(GuestKind kind, DirtyChoice choice) {
   return {};
 }
 
-Status probe_dirty_choice(GuestKind kind, DirtyChoice choice) {
+Status probe_dirty_choice(GuestKind kind, DirtyChoice choice, bool huge_pages) {
   if (auto possible = check_dirty_choice(kind, choice); !possible) {
     // Here the kind may be the host's doing (--guest auto), so it is no mistake of the line itself.
     return fail(ErrorCode::kUnsupported, "", possible.error().detail);
@@ -81,7 +82,12 @@ Status probe_dirty_choice(GuestKind kind, DirtyChoice choice) {
     }
   }
   if (choice == DirtyChoice::kWp || choice == DirtyChoice::kWpAsync) {
-    const engine::GuestMemory nothing;
+    engine::GuestMemory nothing;
+    if (huge_pages) {
+      engine::MemoryRegion none;  // of no pages: only the kind of memory is asked about
+      none.block_pages = 2 * kMiB / kPageBytes;
+      nothing.regions.push_back(none);
+    }
     const auto made = choice == DirtyChoice::kWp ? uffd::make_wp_dirty_source(nothing)
                                                  : uffd::make_scan_dirty_source(nothing);
     if (!made) {

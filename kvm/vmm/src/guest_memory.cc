@@ -9,10 +9,18 @@
 #include "godwit/uffd/populated_scan.h"
 
 namespace godwit::vmm {
+namespace {
+constexpr std::uint64_t kHugeBlockPages = 2 * kMiB / kPageBytes;
+}
 
-Status OwnedMemory::add_memfd(engine::MemoryRegion region, const MemoryOptions& options) {
+Status OwnedMemory::add_memfd(engine::MemoryRegion region,
+                              bool huge_pages,
+                              const MemoryOptions& options) {
   const auto bytes = region.page_count << kPageShift;
-  GODWIT_TRY_ASSIGN(auto file, create_memfd("godwit-guest", bytes));
+  GODWIT_TRY_ASSIGN(
+      auto file,
+      huge_pages ? create_huge_memfd("godwit-guest", bytes) : create_memfd("godwit-guest", bytes));
+  region.block_pages = huge_pages ? kHugeBlockPages : 1;
   GODWIT_TRY_ASSIGN(auto guest, Mapping::shared(file.get(), 0, bytes));
   region.guest = guest.data();
   region.fd = file.get();
@@ -49,15 +57,19 @@ Result<OwnedMemory> OwnedMemory::create(
     engine::MemoryRegion out;
     out.gpa = region.gpa;
     out.page_count = region.page_count;
-    GODWIT_TRY(backing == Backing::kAnonymous ? memory.add_anonymous(out)
-                                              : memory.add_memfd(out, options));
+    GODWIT_TRY(backing == Backing::kAnonymous
+                   ? memory.add_anonymous(out)
+                   : memory.add_memfd(out, backing == Backing::kHugetlb, options));
   }
   return memory;
 }
 
 std::unique_ptr<engine::PopulatedScan> OwnedMemory::populated() const {
-  const bool anonymous = !view_.regions.empty() && view_.regions[0].fd < 0;
-  return anonymous ? uffd::make_anonymous_scan(view_) : uffd::make_memfd_scan(view_);
+  if (view_.regions.empty() || view_.regions[0].fd >= 0) {
+    const bool huge_pages = !view_.regions.empty() && view_.regions[0].block_pages > 1;
+    return huge_pages ? uffd::make_huge_scan(view_) : uffd::make_memfd_scan(view_);
+  }
+  return uffd::make_anonymous_scan(view_);
 }
 
 }  // namespace godwit::vmm

@@ -10,7 +10,7 @@
 
 namespace godwit::vmm {
 
-/// A guest's memory: a memfd a region, the mapping that the guest runs on, and at the target an
+/// A guest's memory: a memfd a region (of huge pages if asked for), the mapping that the guest runs on, and at the target an
 /// alias; or a private anonymous mapping a region. Ownership: files and mappings; the view points
 /// into it and moves along.
 class OwnedMemory {
@@ -25,7 +25,7 @@ class OwnedMemory {
   [[nodiscard]] std::unique_ptr<engine::PopulatedScan> populated() const;
 
  private:
-  Status add_memfd(engine::MemoryRegion region, const MemoryOptions& options);
+  Status add_memfd(engine::MemoryRegion region, bool huge_pages, const MemoryOptions& options);
   Status add_anonymous(engine::MemoryRegion region);
 
   std::vector<Fd> files_;

@@ -131,7 +131,7 @@ TEST(Names, RoundTrip) {
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(parse_fill(fill_name(static_cast<Fill>(i))), static_cast<Fill>(i));
   }
-  for (const auto backing : {Backing::kMemfd, Backing::kAnonymous}) {
+  for (const auto backing : {Backing::kMemfd, Backing::kAnonymous, Backing::kHugetlb}) {
     EXPECT_EQ(parse_backing(backing_name(backing)), backing);
   }
   EXPECT_EQ(parse_backing("file"), std::nullopt);

@@ -16,4 +16,10 @@ namespace godwit::uffd {
 Result<std::unique_ptr<engine::FaultService>> make_fault_service(const engine::GuestMemory& memory,
                                                                  bool process_guest);
 
+/// The same for memory of huge pages: faults and mapping go by whole huge pages, block_pages().
+/// Requires: every region has its alias, through which holes get their zero pages.
+/// Kernel: MINOR faults on hugetlbfs, v5.13.
+Result<std::unique_ptr<engine::FaultService>> make_huge_fault_service(
+    const engine::GuestMemory& memory, bool process_guest);
+
 }  // namespace godwit::uffd

@@ -23,6 +23,13 @@ std::unique_ptr<engine::PagePlacer> make_memfd_placer(const engine::GuestMemory&
                                                       PlacementChoice choice,
                                                       bool prealloc);
 
+/// Makes a placer for memfd memory of huge pages: "alias", the only way, since such files cannot be
+/// written to. The rest of a huge page is zero once its first bytes are placed.
+/// Requires: every region has its alias. Thread: any, for distinct pages.
+/// Errors of place(): kNoMemory when the kernel has no huge page for this process.
+/// Kernel: an error instead of SIGBUS for a missing page by MADV_POPULATE_WRITE, v5.14.
+std::unique_ptr<engine::PagePlacer> make_huge_placer(const engine::GuestMemory& memory);
+
 /// Populates all of `memory` for placing through the alias mappings (through the file where a
 /// region has none); the guest's own mapping stays empty, so its accesses still fault. Anonymous
 /// memory is populated in the guest's own mapping: not for a migration with post-copy. Returns how

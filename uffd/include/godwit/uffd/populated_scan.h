@@ -13,6 +13,13 @@ namespace godwit::uffd {
 /// Kernel: SEEK_DATA on tmpfs, v3.1. Source: lseek(2)
 std::unique_ptr<engine::PopulatedScan> make_memfd_scan(const engine::GuestMemory& memory);
 
+/// Finds the huge pages that any mapping of guest memory on hugetlbfs has; each counts with all its
+/// 4 KiB pages. Its files cannot be asked: on hugetlbfs SEEK_DATA finds data everywhere.
+/// Requires: every page was populated through the region's mappings, guest or alias, and those last.
+/// Cost: a system call a GiB and mapping, and a byte a page.
+/// Source: mincore(2)
+std::unique_ptr<engine::PopulatedScan> make_huge_scan(const engine::GuestMemory& memory);
+
 /// How the populated pages of anonymous memory are asked for.
 enum class AnonymousScanWay : std::uint8_t {
   kBest,     ///< PAGEMAP_SCAN where the kernel has it, else the pagemap

@@ -18,9 +18,11 @@ enum class Mode : std::uint8_t {
 
 /// What userfaultfd can do, as far as the project asks.
 struct Features {
-  bool missing_shmem = false;  ///< MISSING faults on memfd memory (v4.11)
-  bool minor_shmem = false;    ///< MINOR faults and UFFDIO_CONTINUE on memfd memory (v5.14)
-  bool wp = false;             ///< write-protect faults (v5.7)
+  bool missing_shmem = false;    ///< MISSING faults on memfd memory (v4.11)
+  bool minor_shmem = false;      ///< MINOR faults and UFFDIO_CONTINUE on memfd memory (v5.14)
+  bool missing_hugetlb = false;  ///< MISSING faults on hugetlbfs (v4.11)
+  bool minor_hugetlb = false;    ///< MINOR faults and UFFDIO_CONTINUE on hugetlbfs (v5.13)
+  bool wp = false;               ///< write-protect faults (v5.7)
   bool wp_shmem =
       false;  ///< write-protection of memfd memory, pages never touched included (v5.19)
   bool wp_async = false;  ///< the kernel resolves write-protect faults itself (v6.7)
@@ -30,6 +32,7 @@ struct Features {
 /// What a range is registered for.
 enum class Registration : std::uint8_t {
   kMissingAndMinor,         ///< memfd memory whose pages come behind the mapping
+  kHugeMissingAndMinor,     ///< the same of huge pages, which have no UFFDIO_ZEROPAGE
   kWriteProtect,            ///< memfd memory whose writes are tracked
   kMissing,                 ///< anonymous memory whose pages come by copy()
   kMissingAndWriteProtect,  ///< anonymous memory whose writes are tracked
@@ -70,9 +73,9 @@ class Uffd {
   /// waiting.
   [[nodiscard]] bool user_faults_only() const { return user_faults_only_; }
 
-  /// Requires: start and bytes are multiples of 4 KiB; one mapping, of the kind that `what` names.
-  /// Errors: kUnsupported when the kernel cannot serve this kind of memory; kState when somebody
-  /// else has it.
+  /// Requires: start and bytes are multiples of the memory's page size; one mapping, of the kind
+  /// that `what` names. Errors: kUnsupported when the kernel cannot serve this kind of memory;
+  /// kState when somebody else has it.
   Status register_range(std::byte* start, std::uint64_t bytes, Registration what);
   /// Takes the range out, with all write-protection in it, and wakes its waiters.
   Status unregister_range(std::byte* start, std::uint64_t bytes);

@@ -38,4 +38,9 @@ class Mapping {
 /// Makes a sealed-against-shrink memfd of `size` bytes, all holes.
 Result<Fd> create_memfd(const char* name, std::uint64_t size);
 
+/// Makes a memfd of huge pages of 2 MiB; `size` is a multiple of that. Mapping it reserves all of
+/// them from the host's pool, so it is the mapping that fails when there are too few.
+/// Kernel: memfd on hugetlbfs, v4.14. Source: memfd_create(2)
+Result<Fd> create_huge_memfd(const char* name, std::uint64_t size);
+
 }  // namespace godwit

@@ -9,6 +9,7 @@
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
 #include "godwit/engine/atomic_bitmap.h"
+#include "godwit/engine/map_blocks.h"
 #include "godwit/engine/ports.h"
 
 namespace godwit::engine {
@@ -47,8 +48,10 @@ class PageStates {
  public:
   /// With Placing::kMaps a page that is published with content is mapped at once, and may become
   /// old again: its bytes are forgotten then, as PagePlacer::retract() does.
+  /// `block_pages`: as FaultService::block_pages(). With more than one, blocks() counts along.
   static Result<std::unique_ptr<PageStates>> create(const std::vector<std::uint64_t>& region_pages,
-                                                    Placing placing = Placing::kBehind);
+                                                    Placing placing = Placing::kBehind,
+                                                    std::uint64_t block_pages = 1);
 
   /// The source announced that its copy is newer. Returns how many of the pages are in the guest's
   /// page table (Placing::kMaps only): they must be retracted. Errors: kProtocol when a page is
@@ -57,7 +60,8 @@ class PageStates {
   /// Takes an absent page for writing. Not claimed: somebody else had it first, the bytes go to
   /// scratch.
   ClaimResult claim(PageId page, PageOwner owner);
-  /// The owner has written the page. Returns whether a fault asked for it.
+  /// The owner has written the page. Returns whether a fault asked for it; with blocks, whether
+  /// its block is to be mapped now (MapBlocks::became_valid()).
   bool publish(PageId page, PageOwner owner, bool backed);
   /// The owner failed: the page is absent again.
   void abandon(PageId page, PageOwner owner);
@@ -73,6 +77,9 @@ class PageStates {
   [[nodiscard]] PageRun next_unmapped(RegionIndex region,
                                       std::uint64_t from,
                                       std::uint64_t most) const;
+
+  /// Null unless pages are mapped in blocks.
+  [[nodiscard]] MapBlocks* blocks() const { return blocks_.get(); }
 
   [[nodiscard]] bool contains(PageRun run) const;
   [[nodiscard]] std::uint64_t absent_pages() const {
@@ -102,6 +109,7 @@ class PageStates {
   std::vector<std::uint64_t> region_pages_;
   const Placing placing_;
   std::vector<Mapping> tables_;
+  std::unique_ptr<MapBlocks> blocks_;
   RegionBitmaps
       announced_;  // chunks with a page that was ever absent: only these hold backed pages
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed

@@ -30,6 +30,9 @@ struct MemoryRegion {
       nullptr;  ///< a second mapping of the same file (target); null where there is none
   int fd = -1;  ///< the memfd behind it, not owned; -1: private anonymous memory
   std::uint64_t offset = 0;  ///< of the region in `fd`, bytes
+  /// Pages of 4 KiB that the kernel allocates, maps and protects only together: 512 on hugetlbfs.
+  /// Regions are then whole blocks, aligned to them.
+  std::uint64_t block_pages = 1;
 };
 
 /// The regions of one guest. Ownership: none; the VMM owns mappings and fds and outlives every
@@ -205,6 +208,9 @@ class FaultService {
   /// that are mapped already are an outcome, and their waiters are woken too. Where placing maps,
   /// only holes are left to be mapped. Thread: any. Kernel: UFFDIO_CONTINUE on shmem, 5.14.
   virtual Result<MapResult> map(PageRun run) = 0;
+  /// Pages that can only be mapped together, so that all of them must be valid before: 512 where
+  /// memory is of huge pages. map() takes whole blocks, aligned to their size in the region.
+  [[nodiscard]] virtual std::uint64_t block_pages() const { return 1; }
 };
 
 /// Makes the target's machine once the source has described it.

@@ -25,7 +25,8 @@ std::optional<DirtyChoice> parse_dirty_choice(std::string_view name);
 /// Whether a guest of `kind` can be tracked that way on any host.
 /// Errors: kInvalidArgument naming the choices that it has.
 Status check_dirty_choice(GuestKind kind, DirtyChoice choice);
-/// Whether this host can do it too. Errors: kUnsupported, kPermission, with what is missing.
-Status probe_dirty_choice(GuestKind kind, DirtyChoice choice);
+/// Whether this host can do it too, for memory of 4 KiB pages or of huge ones.
+/// Errors: kUnsupported, kPermission, with what is missing.
+Status probe_dirty_choice(GuestKind kind, DirtyChoice choice, bool huge_pages = false);
 
 }  // namespace godwit::vmm

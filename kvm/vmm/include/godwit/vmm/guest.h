@@ -28,6 +28,7 @@ enum class Fill : std::uint8_t { kRandom = 1, kCompressible, kZero };
 enum class Backing : std::uint8_t {
   kMemfd = 1,  ///< a shared memfd of 4 KiB pages
   kAnonymous,  ///< private anonymous memory of 4 KiB pages
+  kHugetlb,    ///< a shared memfd of huge pages of 2 MiB, from the host's pool
 };
 
 /// Everything that makes a guest; the source sends it to the target in the machine description,
