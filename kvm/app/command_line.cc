@@ -67,7 +67,7 @@ class OptionTable {
   }
 
   /// Reads all values that were given. Errors: kInvalidArgument naming the option.
-  Status read_all() const {
+  [[nodiscard]] Status read_all() const {
     for (const auto& entry : entries_) {
       if (entry->option->count() == 0) {
         continue;
@@ -326,7 +326,7 @@ Status check_fault(const CommandLine& line) {
 
 /// One subcommand with its options and what is to be checked after reading them.
 struct Subcommand {
-  Command command;
+  Command command = Command::kDemo;
   CLI::App* app = nullptr;
   std::unique_ptr<OptionTable> table;
 };
@@ -373,7 +373,7 @@ class Parser {
   }
 
  private:
-  std::string help() const {
+  [[nodiscard]] std::string help() const {
     for (const auto& sub : subcommands_) {
       if (sub.app->parsed()) {
         return sub.app->help("godwit");

@@ -51,6 +51,8 @@ class PrivateDirectory {
   }
   PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
   PrivateDirectory& operator=(PrivateDirectory&&) = delete;
+  PrivateDirectory(const PrivateDirectory&) = delete;
+  PrivateDirectory& operator=(const PrivateDirectory&) = delete;
   ~PrivateDirectory() {
     if (!path_.empty()) {
       ::unlink(source().c_str());
@@ -92,7 +94,7 @@ class Demo {
   Status verify_source(Json& report);
   Status verify_held(Json& report);
   void stop_children();
-  int finish(const Json& report, int code);
+  [[nodiscard]] int finish(const Json& report, int code) const;
   int child_failed(DemoChild& child, const Error& error);
   Result<Json> ask(const std::string& control, const char* command, bool interruptible = true);
   bool on_interrupt();
@@ -398,7 +400,7 @@ void Demo::stop_children() {
   }
 }
 
-int Demo::finish(const Json& report, int code) {
+int Demo::finish(const Json& report, int code) const {
   fmt::print("{}", line_.json ? json_text(report, 2) + "\n" : report_text(report));
   return code;
 }

@@ -74,7 +74,7 @@ class ChannelState final {
   void on_send(int result);
   /// Drops `bytes` from the front of what is to be sent; returns whether any is left.
   bool advance(std::size_t bytes);
-  void die(Error error);
+  void die(const Error& error);
   [[nodiscard]] Error error_of(int sys_errno, const char* operation) const;
   void detach();
 
@@ -283,7 +283,7 @@ Error ChannelState::error_of(int sys_errno, const char* operation) const {
   return errno_error(sys_errno, operation);
 }
 
-void ChannelState::die(Error error) {
+void ChannelState::die(const Error& error) {
   // First the kernel lets go of the handler's memory: after on_error() it may be freed while the
   // channel lives on.
   auto* handler = handler_;

@@ -17,6 +17,8 @@ class UringChannel final : public engine::Channel {
  public:
   explicit UringChannel(Fd socket);
   ~UringChannel() override;
+  UringChannel(const UringChannel&) = delete;
+  UringChannel& operator=(const UringChannel&) = delete;
 
   Status attach(EventLoop& loop, engine::ChannelHandler& handler) override;
   Status receive_exact(std::span<std::byte> bytes, Deadline deadline) override;

@@ -61,6 +61,8 @@ class TcpListener final : public engine::Listener {
         address_(std::move(address)),
         congestion_(std::move(congestion)) {}
 
+  TcpListener(const TcpListener&) = delete;
+  TcpListener& operator=(const TcpListener&) = delete;
   ~TcpListener() override {
     // A ring that still polls the socket keeps it open for a moment; it must not go on accepting.
     ::shutdown(socket_.get(), SHUT_RDWR);

@@ -182,8 +182,8 @@ class SourceSession::Impl {
 
   /// Commands, the other thread's news, and the deadline.
   void look_around() {
-    if (machine_.state() == SourceState::kSetup && bulk_open_ && urgent_open_.load(std::memory_order_acquire) &&
-        !accepted_) {
+    if (machine_.state() == SourceState::kSetup && bulk_open_ &&
+        urgent_open_.load(std::memory_order_acquire) && !accepted_) {
       accepted_ = true;
       push(SourceEvent::kAccepted);
     }
@@ -263,8 +263,7 @@ class SourceSession::Impl {
     // Nothing fails a rollback or a hold; everything else stops at its first failure, which is then
     // an event.
     if (!attempt(kActConnect, &Impl::connect) || !attempt(kActSendHello, &Impl::send_hello) ||
-        !attempt(kActDescribe, &Impl::describe) ||
-        !attempt(kActStartRounds, &Impl::begin_rounds) ||
+        !attempt(kActDescribe, &Impl::describe) || !attempt(kActStartRounds, &Impl::begin_rounds) ||
         !attempt(kActSendBarrier, &Impl::send_barrier) || !attempt(kActQuiesce, &Impl::quiesce) ||
         !attempt(kActSendState, &Impl::send_state) ||
         !attempt(kActSendCommit, &Impl::send_commit) || !attempt(kActStream, &Impl::begin_stream)) {
@@ -309,7 +308,7 @@ class SourceSession::Impl {
     return {};
   }
 
-  wire::Hello hello(wire::ChannelKind kind) const {
+  [[nodiscard]] wire::Hello hello(wire::ChannelKind kind) const {
     wire::Hello hello;
     hello.versions_offered = {wire::kProtocolVersion};
     hello.features_offered = wire::kFeatureZeroRuns | wire::kFeaturePostcopy;

@@ -7,7 +7,7 @@
 namespace godwit::engine {
 namespace {
 constexpr std::uint64_t kSweepPages = 512;
-}
+}  // namespace
 
 Status TargetPlane::receive(const wire::PageBatchView& batch,
                             PageOwner owner,

@@ -40,6 +40,8 @@ class TargetSession::Impl {
       thread_.join();
     }
   }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   void start() {
     thread_ = start_thread("godwit-control", ThreadRole::kUrgent, [this] { run(); });
@@ -449,7 +451,8 @@ class TargetSession::Impl {
       }
       case MessageType::kFinalSync: {
         GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
-        // Both channels counted themselves open before they answered the source, which waits for both answers.
+        // Both channels counted themselves open before they answered the source, which waits for
+        // both answers.
         take_notes();
         fire_all();
         if (machine_.state() != TargetState::kReceiving) {

@@ -24,18 +24,18 @@ TargetBulk::TargetBulk(TargetPlane& plane,
       // Read ahead only the header: the body is then received in place and never moved.
       channel_(std::make_unique<FrameChannel>(
           std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1)),
-      welcome_(std::move(welcome)),
+      welcome_(welcome),
       notes_(std::move(notes)) {}
 
 Status TargetBulk::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
   channel_->agree(welcome_);
   channel_->set_epoch(welcome_.session_epoch);
-  GODWIT_TRY(
-      channel_->attach(*loop_,
-                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-                        .on_sent = nullptr,
-                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  GODWIT_TRY(channel_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = nullptr,
+       .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
   channel_->send(wire::MessageType::kWelcome, welcome_);
   thread_ = start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); });
   return {};
@@ -48,7 +48,9 @@ void TargetBulk::fail_unless_stopping(const Error& error) {
   }
 }
 
-void TargetBulk::wake() { loop_->wake(); }
+void TargetBulk::wake() {
+  loop_->wake();
+}
 
 void TargetBulk::stop() {
   if (thread_.joinable()) {
@@ -118,18 +120,18 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
       transport_(transport),
       channel_(std::make_unique<FrameChannel>(
           std::move(channel), wire::kMaxControlBody, kUrgentReadAhead, 1)),
-      welcome_(std::move(welcome)),
+      welcome_(welcome),
       notes_(std::move(notes)) {}
 
 Status TargetUrgent::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
   channel_->agree(welcome_);
   channel_->set_epoch(welcome_.session_epoch);
-  GODWIT_TRY(
-      channel_->attach(*loop_,
-                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-                        .on_sent = [this] { send_requests(); },
-                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  GODWIT_TRY(channel_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { send_requests(); },
+       .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
   if (faults_ != nullptr) {
     GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
   }

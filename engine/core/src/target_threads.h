@@ -30,6 +30,8 @@ class TargetBulk {
              wire::Welcome welcome,
              TargetNotes notes);
   ~TargetBulk() { stop(); }
+  TargetBulk(const TargetBulk&) = delete;
+  TargetBulk& operator=(const TargetBulk&) = delete;
   Status start();
   void stop();
   void wake();
@@ -64,6 +66,8 @@ class TargetUrgent {
                wire::Welcome welcome,
                TargetNotes notes);
   ~TargetUrgent() { stop(); }
+  TargetUrgent(const TargetUrgent&) = delete;
+  TargetUrgent& operator=(const TargetUrgent&) = delete;
   Status start();
   void stop();
   void shut_down() { channel_->channel().shut_down(); }

@@ -129,8 +129,8 @@ std::vector<std::byte> encode(const Describe& message) {
   GODWIT_CHECK(validate(message).has_value());
   ByteWriter out;
   out.put(message.mode)
-      .put(std::uint8_t{message.prealloc})
-      .put(std::uint8_t{message.postcopy_possible});
+      .put(static_cast<std::uint8_t>(message.prealloc))
+      .put(static_cast<std::uint8_t>(message.postcopy_possible));
   out.put(std::uint8_t{0}).put(message.vcpus).put_string(message.kind, kMaxNameBytes);
   out.put_count(message.regions.size(), kMaxRegions);
   for (const auto& region : message.regions) {

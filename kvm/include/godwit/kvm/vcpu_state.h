@@ -62,7 +62,7 @@ class VcpuState {
 
   /// Whether this host can take the state; changes nothing.
   /// Errors: kRefused with the CPU feature, register or clock rate that is in the way.
-  Status check(const System& system, const Vcpu& vcpu) const;
+  [[nodiscard]] Status check(const System& system, const Vcpu& vcpu) const;
 
   /// Puts the state into a vCPU that has not run yet. Requires: check() was fine.
   /// Errors: kIo naming what the kernel refused; the vCPU is unusable then.
@@ -93,8 +93,8 @@ class VcpuState {
     return records_[static_cast<std::size_t>(kind) - 1];
   }
   [[nodiscard]] std::span<const std::byte> location(StateRegister which) const;
-  Status restore_msrs(const Vcpu& vcpu) const;
-  Status restore_tsc(const Vcpu& vcpu) const;
+  [[nodiscard]] Status restore_msrs(const Vcpu& vcpu) const;
+  [[nodiscard]] Status restore_tsc(const Vcpu& vcpu) const;
 
   std::array<std::vector<std::byte>, kRecordKinds> records_;
 };
