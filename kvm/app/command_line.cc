@@ -69,7 +69,7 @@ class OptionTable {
   }
 
   /// Reads all values that were given. Errors: kInvalidArgument naming the option.
-  Status read_all() const {
+  [[nodiscard]] Status read_all() const {
     for (const auto& entry : entries_) {
       if (entry->option->count() == 0) {
         continue;
@@ -376,7 +376,7 @@ Status check_fault(const CommandLine& line) {
 
 /// One subcommand with its options and what is to be checked after reading them.
 struct Subcommand {
-  Command command;
+  Command command = Command::kDemo;
   CLI::App* app = nullptr;
   std::unique_ptr<OptionTable> table;
 };
@@ -437,7 +437,7 @@ class Parser {
     }
     return fmt::format("'{}' is no command; possible: {}", argv[1], names);
   }
-  std::string help() const {
+  [[nodiscard]] std::string help() const {
     for (const auto& sub : subcommands_) {
       if (sub.app->parsed()) {
         return sub.app->help("godwit");

@@ -42,6 +42,7 @@ Result<DemoChild> DemoChild::start(const std::vector<std::string>& arguments) {
   std::vector<std::string> words{"godwit"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (auto& word : words) {
     pointers.push_back(word.data());
   }

@@ -21,6 +21,8 @@ class DemoChild {
   static Result<DemoChild> start(const std::vector<std::string>& arguments);
   DemoChild(DemoChild&& other) noexcept;
   DemoChild& operator=(DemoChild&&) = delete;
+  DemoChild(const DemoChild&) = delete;
+  DemoChild& operator=(const DemoChild&) = delete;
   ~DemoChild();
 
   /// The first line of its stdout. Errors: kClosed when it ended before (see exit_code());

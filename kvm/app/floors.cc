@@ -256,10 +256,12 @@ Result<std::int64_t> measure_fresh_page() {
 
 /// The guest beside as much CPU load as a migration brings, but without one.
 std::int64_t measure_stall(vmm::Guest& guest) {
+  constexpr int kLoadThreads = 2;
   std::vector<std::jthread> load;
+  load.reserve(kLoadThreads);
   const auto end = Deadline::after_ns(kStallNs);
   guest.reset_stall();
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < kLoadThreads; ++i) {
     load.push_back(start_thread("floor load", ThreadRole::kBulk, [end] {
       while (!end.passed()) {
       }

@@ -23,7 +23,8 @@ inline std::string json_text(const Json& json, int indent = -1) {
 // so does a number that does not fit.
 inline std::string text_of(const Json& json, const char* name, std::string fallback = {}) {
   const auto found = json.is_object() ? json.find(name) : json.end();
-  return found != json.end() && found->is_string() ? found->get<std::string>() : fallback;
+  return found != json.end() && found->is_string() ? found->get<std::string>()
+                                                   : std::move(fallback);
 }
 template <typename T = std::int64_t>
 T number_of(const Json& json, const char* name, T fallback = 0) {

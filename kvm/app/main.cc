@@ -12,10 +12,8 @@
 #include "report_json.h"
 #include "signals.h"
 
+namespace godwit::app {
 namespace {
-
-using namespace godwit;
-using namespace godwit::app;
 
 /// The library logs to this logger and to no other; everything goes to stderr, since stdout is for
 /// results.
@@ -61,9 +59,7 @@ int dispatch(const CommandLine& line, const Signals& signals) {
   return kExitUsage;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   set_up_logging();
   const auto parsed = parse_command_line(argc, argv);
   if (!parsed.line) {
@@ -76,4 +72,11 @@ int main(int argc, char** argv) {
     return kExitEnvironment;
   }
   return dispatch(*parsed.line, *signals);
+}
+
+}  // namespace
+}  // namespace godwit::app
+
+int main(int argc, char** argv) {
+  return godwit::app::run(argc, argv);
 }

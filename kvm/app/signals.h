@@ -13,7 +13,7 @@ class Signals {
   /// Readable when a signal waits.
   [[nodiscard]] int fd() const { return fd_.get(); }
   /// Takes one waiting signal; 0 = none.
-  int take() const;
+  int take() const;  // NOLINT(modernize-use-nodiscard): some only want it taken
   /// Undoes the mask in a child before exec.
   static void unblock();
 

@@ -3,8 +3,9 @@
 #include <cstddef>
 #include <span>
 
-extern "C" const std::byte godwit_payload_begin[];
-extern "C" const std::byte godwit_payload_end[];
+// Symbols of image.S.
+extern "C" const std::byte godwit_payload_begin[];  // NOLINT(readability-identifier-naming)
+extern "C" const std::byte godwit_payload_end[];    // NOLINT(readability-identifier-naming)
 
 namespace godwit::guest {
 

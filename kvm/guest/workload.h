@@ -319,14 +319,14 @@ class VcpuWorkload {
  private:
   static constexpr bool kGoOn = true;
 
-  uint64_t ticks(uint64_t us) const { return params_.ticks_per_ms * us / 1000; }
+  [[nodiscard]] uint64_t ticks(uint64_t us) const { return params_.ticks_per_ms * us / 1000; }
 
   uint32_t* table_entry(uint64_t page) {
     const uint64_t word = page / 2;
     uint64_t* base = platform_.words(params_.table_gpa);
     return reinterpret_cast<uint32_t*>(base + word) + page % 2;
   }
-  uint64_t table_entry_gpa(uint64_t page) const {
+  [[nodiscard]] uint64_t table_entry_gpa(uint64_t page) const {
     return params_.table_gpa + page * sizeof(uint32_t);
   }
 
@@ -473,7 +473,7 @@ class VcpuWorkload {
   /// the working set, so that hot pages are not neighbours.
   uint64_t pick_zipf(uint64_t pages) {
     const uint64_t number = random();
-    const uint32_t share = static_cast<uint32_t>(number >> 32);
+    const auto share = static_cast<uint32_t>(number >> 32);
     uint32_t octave = 0;
     while (octave + 1 < params_.zipf_octave_count && share >= params_.zipf_octaves[octave]) {
       ++octave;
@@ -487,7 +487,7 @@ class VcpuWorkload {
     return rank * params_.zipf_stride % pages;
   }
 
-  bool writes() const {
+  [[nodiscard]] bool writes() const {
     return params_.workload >= kSequentialWrite && params_.workload <= kZipfWrite;
   }
 

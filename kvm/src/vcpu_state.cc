@@ -389,13 +389,14 @@ std::span<const std::byte> VcpuState::location(StateRegister which) const {
   switch (which.kind) {
     case StateRegister::Kind::kGeneral:
       // kvm_regs: rax rbx rcx rdx rsi rdi rsp rbp r8 .. r15.
-      return std::span<const std::byte>(record(Record::kRegs)).subspan(which.number * 8U, 8);
+      return std::span<const std::byte>(record(Record::kRegs))
+          .subspan(std::size_t{which.number} * 8, 8);
     case StateRegister::Kind::kXmm:
-      return xsave.subspan(kXmm0 + which.number * 16U, 16);
+      return xsave.subspan(kXmm0 + std::size_t{which.number} * 16, 16);
     case StateRegister::Kind::kYmmHigh:
-      return xsave.subspan(kYmmHigh0 + which.number * 16U, 16);
+      return xsave.subspan(kYmmHigh0 + std::size_t{which.number} * 16, 16);
     case StateRegister::Kind::kX87:
-      return xsave.subspan(kSt0 + which.number * 16U, 10);
+      return xsave.subspan(kSt0 + std::size_t{which.number} * 16, 10);
     case StateRegister::Kind::kFsBase:
       return sregs.subspan(offsetof(kvm_sregs2, fs) + offsetof(kvm_segment, base), 8);
     case StateRegister::Kind::kGsBase:
@@ -406,7 +407,8 @@ std::span<const std::byte> VcpuState::location(StateRegister which) const {
 
 void VcpuState::forget(StateRegister which) {
   const auto at = location(which);
-  auto* bytes = const_cast<std::byte*>(at.data());
+  // The bytes are this object's own, found by the function that readers share.
+  auto* bytes = const_cast<std::byte*>(at.data());  // NOLINT(cppcoreguidelines-pro-type-const-cast)
   std::memset(bytes, 0, at.size());
 }
 

@@ -8,6 +8,8 @@
 
 #include "world.h"
 
+// A bit of a model is a char that holds a bool: vector<bool> hands out no references.
+// NOLINTBEGIN(readability-implicit-bool-conversion)
 namespace godwit::sim {
 
 /// How a kernel facility learns of writes, as far as the order of its steps matters. `interleave`
@@ -207,3 +209,4 @@ class WriteProtectModel : public DirtyModel {
 };
 
 }  // namespace godwit::sim
+// NOLINTEND(readability-implicit-bool-conversion)

@@ -28,15 +28,15 @@ class SimTarget : public GuestSide {
   /// Who waits for a page: a vCPU, or the loader of machine state.
   struct Waiter {
     PageId page;
-    unsigned vcpu;
-    bool loader;
+    unsigned vcpu = 0;
+    bool loader = false;
   };
   /// What became of a page of a frame when its first byte arrived.
   struct Writing {
     PageId page;
-    std::uint32_t content;
-    bool claimed;
-    bool backed;
+    std::uint32_t content = 0;
+    bool claimed = false;
+    bool backed = false;
   };
 
   void take(engine::TargetEvent event);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -63,7 +64,7 @@ Status write_all(int fd, const std::byte* bytes, std::uint64_t size, std::uint64
 
 class MemfdPlacer : public engine::PagePlacer {
  public:
-  explicit MemfdPlacer(const engine::GuestMemory& memory) : memory_(memory) {}
+  explicit MemfdPlacer(engine::GuestMemory memory) : memory_(std::move(memory)) {}
 
   Status place(PageRun run, const std::byte* bytes) final {
     if (!holds(memory_, run)) {

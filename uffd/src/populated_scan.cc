@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "data_extent.h"
 
@@ -45,7 +46,7 @@ namespace {
 
 class MemfdScan final : public engine::PopulatedScan {
  public:
-  explicit MemfdScan(const engine::GuestMemory& memory) : memory_(memory) {}
+  explicit MemfdScan(engine::GuestMemory memory) : memory_(std::move(memory)) {}
 
   Status scan(const std::function<void(PageRun)>& found) override {
     for (RegionIndex i = 0; i < memory_.regions.size(); ++i) {

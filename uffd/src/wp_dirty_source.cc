@@ -287,8 +287,7 @@ void WpDirtySource::give_up(Error error) {
   failure_ = std::move(error);
   // release: pairs with the acquire in sync(): who sees the flag sees the failure.
   failed_.store(true, std::memory_order_release);
-  for (std::size_t i = 0; i < memory_.regions.size(); ++i) {
-    const auto& region = memory_.regions[i];
+  for (const auto& region : memory_.regions) {
     (void)uffd_->unregister_range(region.guest, region.page_count << kPageShift);
   }
 }

@@ -12,7 +12,7 @@ namespace godwit {
 namespace {
 
 // Written by starting threads, read for the report; no ordering needed beyond the value itself.
-std::atomic<bool> degraded{false};
+std::atomic<bool> degraded{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
 constexpr int kUrgentNice = -20;
 constexpr int kBulkNice = 10;

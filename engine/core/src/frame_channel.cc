@@ -97,7 +97,8 @@ void FrameChannel::on_sent() {
 }
 
 void FrameChannel::on_error(const Error& error) {
-  // The connection itself is left to the session: it may still have to say on another channel why this one broke.
+  // The connection itself is left to the session: it may still have to say on another channel why
+  // this one broke.
   if (std::exchange(broken_, true)) {
     return;
   }
@@ -108,6 +109,7 @@ void FrameChannel::on_error(const Error& error) {
 
 std::vector<wire::Section> to_wire(std::span<const StateSection> sections) {
   std::vector<wire::Section> out;
+  out.reserve(sections.size());
   for (const auto& section : sections) {
     out.push_back(
         {section.name, section.instance, section.version, section.required, section.payload});
@@ -117,6 +119,7 @@ std::vector<wire::Section> to_wire(std::span<const StateSection> sections) {
 
 std::vector<StateSection> from_wire(std::vector<wire::Section> sections) {
   std::vector<StateSection> out;
+  out.reserve(sections.size());
   for (auto& section : sections) {
     out.push_back({std::move(section.name),
                    section.instance,

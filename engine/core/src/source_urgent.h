@@ -40,6 +40,8 @@ class SourceUrgent {
                wire::Hello hello,
                Events events);
   ~SourceUrgent() { stop(); }
+  SourceUrgent(const SourceUrgent&) = delete;
+  SourceUrgent& operator=(const SourceUrgent&) = delete;
   Status start();
   void stop();
   /// From here on page content is immutable and requests are legal.

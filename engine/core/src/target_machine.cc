@@ -68,39 +68,39 @@ bool TargetMachine::ended() const {
 }
 
 std::string_view to_string(TargetState state) {
-  constexpr std::array names = {"",
-                                "listening",
-                                "negotiating",
-                                "setup",
-                                "receiving",
-                                "loading",
-                                "ready",
-                                "running",
-                                "completed",
-                                "cancelled",
-                                "suspended",
-                                "in-doubt",
-                                "failed"};
-  return names.at(static_cast<std::size_t>(state));
+  constexpr std::array kNames = {"",
+                                 "listening",
+                                 "negotiating",
+                                 "setup",
+                                 "receiving",
+                                 "loading",
+                                 "ready",
+                                 "running",
+                                 "completed",
+                                 "cancelled",
+                                 "suspended",
+                                 "in-doubt",
+                                 "failed"};
+  return kNames.at(static_cast<std::size_t>(state));
 }
 
 std::string_view to_string(TargetEvent event) {
-  constexpr std::array names = {"",
-                                "hello",
-                                "described",
-                                "refused",
-                                "channels-open",
-                                "final-sync",
-                                "loaded",
-                                "load-failed",
-                                "commit",
-                                "all-present",
-                                "cancel",
-                                "peer-abort",
-                                "link-lost",
-                                "timeout",
-                                "local-error"};
-  return names.at(static_cast<std::size_t>(event));
+  constexpr std::array kNames = {"",
+                                 "hello",
+                                 "described",
+                                 "refused",
+                                 "channels-open",
+                                 "final-sync",
+                                 "loaded",
+                                 "load-failed",
+                                 "commit",
+                                 "all-present",
+                                 "cancel",
+                                 "peer-abort",
+                                 "link-lost",
+                                 "timeout",
+                                 "local-error"};
+  return kNames.at(static_cast<std::size_t>(event));
 }
 
 }  // namespace godwit::engine

@@ -7,7 +7,7 @@
 namespace godwit::engine {
 namespace {
 constexpr std::uint64_t kSweepPages = 512;
-}
+}  // namespace
 
 Status TargetPlane::announce(std::span<const PageRun> runs, bool at_switch) {
   if (switched()) {

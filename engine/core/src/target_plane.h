@@ -67,7 +67,7 @@ class TargetPlane {
 
  private:
   Status receive_run(const wire::PageBatchView& batch,
-                     std::size_t run,
+                     std::size_t index,
                      PageOwner owner,
                      Histogram& latencies);
   Status place(PageRun run, const std::byte* data, bool backed);

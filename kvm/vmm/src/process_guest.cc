@@ -132,6 +132,8 @@ class ProcessGuest final : public Guest {
     }
   }
   ~ProcessGuest() override { stop(); }
+  ProcessGuest(const ProcessGuest&) = delete;
+  ProcessGuest& operator=(const ProcessGuest&) = delete;
 
   Status boot() override;
   [[nodiscard]] bool filled() const override { return control_.filled(); }

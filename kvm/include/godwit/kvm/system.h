@@ -33,7 +33,7 @@ class System {
 
  private:
   explicit System(Fd fd) : fd_(std::move(fd)) {}
-  Status check_capabilities() const;
+  [[nodiscard]] Status check_capabilities() const;
   Status load_cpuid();
   Status load_msr_indices();
 

@@ -32,7 +32,7 @@ class EventFd {
   static Result<EventFd> create();
   void signal() const;
   /// Takes the pending signals; returns whether there was one.
-  bool clear() const;
+  bool clear() const;  // NOLINT(modernize-use-nodiscard): most only want it cleared
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

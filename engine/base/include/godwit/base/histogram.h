@@ -27,7 +27,7 @@ class Histogram {
 
  private:
   static constexpr unsigned kSteps = 16;
-  std::array<std::uint64_t, 64 * kSteps> buckets_{};
+  std::array<std::uint64_t, std::size_t{64} * kSteps> buckets_{};
   std::uint64_t count_ = 0;
   std::uint64_t max_ = 0;
 };

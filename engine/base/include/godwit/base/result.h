@@ -52,9 +52,11 @@ inline tl::unexpected<Error> fail_errno(int sys_errno,
   } while (false)
 
 /// Declares `name` with the value of `expr`, or returns its error.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in them
 #define GODWIT_TRY_ASSIGN(name, expr)                                                  \
   auto GODWIT_CONCAT(godwit_result_, __LINE__) = (expr);                               \
   if (!GODWIT_CONCAT(godwit_result_, __LINE__)) {                                      \
     return ::godwit::fail(std::move(GODWIT_CONCAT(godwit_result_, __LINE__).error())); \
   }                                                                                    \
   name = std::move(*GODWIT_CONCAT(godwit_result_, __LINE__))
+// NOLINTEND(bugprone-macro-parentheses)

@@ -123,7 +123,7 @@ class Guest : public engine::SourceGuest, public engine::TargetGuest {
   /// Ends vCPUs; the memory stays. Idempotent.
   virtual void stop() = 0;
   [[nodiscard]] virtual const GuestConfig& config() const = 0;
-  const engine::GuestMemory& memory() const override = 0;
+  [[nodiscard]] const engine::GuestMemory& memory() const override = 0;
 };
 
 /// How guest memory is made.

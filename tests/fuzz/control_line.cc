@@ -1,0 +1,101 @@
+// What a process on the control socket may write: lines of JSON, read as requests and as reports.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "godwit/base/check.h"
+#include "godwit/base/clock.h"
+#include "godwit/base/fd.h"
+
+#include "control_socket.h"
+#include "fuzz_target.h"
+#include "migration_request.h"
+#include "report_json.h"
+
+namespace godwit::fuzz {
+namespace {
+
+constexpr std::size_t kInputBytesMax = 64U << 10;  // fits a socket's buffer at once
+
+int depth_of(const app::Json& json) {
+  int deepest = 0;
+  if (json.is_structured()) {
+    for (const auto& member : json) {
+      deepest = std::max(deepest, depth_of(member));
+    }
+  }
+  return deepest + 1;
+}
+
+void check_request(const app::Json& json) {
+  const auto request = app::decode_request(json);
+  if (!request) {
+    GODWIT_CHECK(!request.error().message().empty());
+    return;
+  }
+  const auto& source = request->settings.source;
+  GODWIT_CHECK(source.switch_after_rounds >= 1 && source.max_rounds >= 1);
+  GODWIT_CHECK(source.timeout_ns > 0 && source.downtime_limit_ns >= 0);
+  // Deadlines are sums with the present time.
+  GODWIT_CHECK(source.timeout_ns <= std::numeric_limits<std::int64_t>::max() / 10);
+  GODWIT_CHECK(request->settings.inject.delay_ns >= 0);
+  const auto text = app::json_text(app::encode_request(*request));
+  const auto again = app::decode_request(app::Json::parse(text));
+  GODWIT_CHECK(again && app::json_text(app::encode_request(*again)) == text);
+}
+
+}  // namespace
+
+void run_control_line(Bytes input) {
+  int ends[2] = {-1, -1};
+  GODWIT_CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  const Fd writer(ends[0]);
+  app::ControlConnection reader{Fd(ends[1])};
+  const auto size = std::min(input.size(), kInputBytesMax);
+  GODWIT_CHECK(::send(writer.get(), input.data(), size, MSG_NOSIGNAL) ==
+               static_cast<ssize_t>(size));
+  ::shutdown(writer.get(), SHUT_WR);
+  for (;;) {
+    const auto json = reader.next();
+    if (!json) {
+      const auto code = json.error().code;
+      GODWIT_CHECK(code == ErrorCode::kClosed || code == ErrorCode::kProtocol);
+      if (code == ErrorCode::kClosed) {
+        return;
+      }
+      continue;
+    }
+    // Copying and printing take stack for every level.
+    GODWIT_CHECK(depth_of(*json) <= 100);
+    GODWIT_CHECK(app::json_text(*json).find('\n') == std::string::npos);
+    (void)app::text_of(*json, "command");
+    check_request(*json);
+    (void)app::report_text(*json);
+    (void)app::exit_code_of(*json);
+  }
+}
+
+std::vector<Seed> control_line_seeds() {
+  app::MigrationRequest request;
+  request.to = "127.0.0.1:4444";
+  request.settings.inject.fault = engine::InjectedFault::kBlackoutDelay;
+  request.settings.inject.delay_ns = 1'000'000;
+  const auto migrate = app::json_text(app::encode_request(request)) + "\n";
+  // Numbers that no integer holds, and durations that no deadline can be made of.
+  const std::string_view numbers =
+      "{\"options\":{\"max_rounds\":1e300,\"timeout_ns\":9223372036854775807}}\n";
+  const auto nested = "{\"options\":" + std::string(300, '[') + std::string(300, ']') + "}\n";
+  const auto report = app::json_text(app::failure_report(
+                          {}, {}, make_error(ErrorCode::kInvalidArgument, "", "text"), "options")) +
+                      "\n";
+  return {{"status", Giver().give_text("{\"command\":\"status\"}\n").done()},
+          {"two lines", Giver().give_text("{\"command\":\"stop\"}\n[1,2.5e300]\n").done()},
+          {"no json", Giver().give_text("{\"command\":\nnull\n").done()},
+          {"migrate", Giver().give_text(migrate).done()},
+          {"numbers", Giver().give_text(numbers).done()},
+          {"deep", Giver().give_text(nested).done()},
+          {"report", Giver().give_text(report).done()}};
+}
+
+}  // namespace godwit::fuzz
