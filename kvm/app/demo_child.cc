@@ -111,6 +111,12 @@ Result<std::string> DemoChild::first_line(int interrupt_fd, Deadline deadline) {
   }
 }
 
+void DemoChild::terminate() const {
+  if (pid_ > 0) {
+    ::kill(pid_, SIGTERM);
+  }
+}
+
 int DemoChild::wait(Deadline deadline) {
   if (pid_ < 0) {
     return 0;

@@ -28,6 +28,8 @@ class DemoChild {
   /// The first line of its stdout. Errors: kClosed when it ended before (see exit_code());
   /// kCancelled when `interrupt_fd` became readable; kTimeout.
   Result<std::string> first_line(int interrupt_fd, Deadline deadline);
+  /// Sends SIGTERM: it ends in order, whatever it holds.
+  void terminate() const;
   /// Waits until it has ended, and kills it when `deadline` passes. Returns its exit code; 128 +
   /// signal when killed.
   int wait(Deadline deadline);

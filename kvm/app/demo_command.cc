@@ -16,6 +16,7 @@
 #include "demo_report.h"
 #include "environment.h"
 #include "exit_code.h"
+#include "floors.h"
 #include "huge_pages.h"
 #include "injection.h"
 #include "migration_request.h"
@@ -32,6 +33,8 @@ namespace {
 
 constexpr std::int64_t kStartTimeoutNs = 60'000'000'000;
 constexpr std::int64_t kStopTimeoutNs = 5'000'000'000;
+/// After the second Ctrl-C, or for a process that will not stop for the asking.
+constexpr std::int64_t kHurriedStopNs = 1'000'000'000;
 /// How long the guest runs at the target before it is asked: long enough for steps to be there to
 /// tell of.
 constexpr int kSettleMs = 200;
@@ -95,8 +98,9 @@ class Demo {
   void stop_children();
   int finish(const Json& report, int code);
   int child_failed(DemoChild& child, const Error& error);
-  Result<Json> ask(const std::string& control, const char* command, bool interruptible = true);
-  bool on_interrupt();
+  Result<Json> ask(const std::string& control, const char* command);
+  void on_interrupt();
+  int no_report(const Error& error);
   void pause_ms(int milliseconds) const;
 
   const CommandLine& line_;
@@ -112,7 +116,8 @@ class Demo {
   std::string transport_;  ///< what --transport came to, for both children
   Json source_telemetry_;
   bool interrupted_ = false;
-  int failed_code_ = 0;  ///< exit code of a child that could not start
+  bool hurried_ = false;  ///< interrupted once more: nothing is waited for any longer
+  int failed_code_ = 0;   ///< exit code of a child that could not start
 };
 
 // ------------------------------------------------------------------------------------------------
@@ -122,14 +127,14 @@ Status Demo::check_environment() {
   std::string note;
   GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest, note));
   if (!note.empty()) {
-    fmt::print(stderr, "{}\n", note);
+    print_to(stderr, note + "\n");
   }
   GODWIT_TRY(vmm::probe_dirty_choice(
       config_.kind, config_.dirty, config_.backing == vmm::Backing::kHugetlb));
   std::string transport_note;
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, transport_note));
   if (!transport_note.empty()) {
-    fmt::print(stderr, "{}\n", transport_note);
+    print_to(stderr, transport_note + "\n");
   }
   transport_ = net::loop_name(loop);
   const auto mode = line_.migration.source.mode;
@@ -144,15 +149,20 @@ Status Demo::check_environment() {
   }
   const auto target =
       line_.migration.source.prealloc ? config_.memory_bytes : config_.populated_bytes;
-  const auto needed = kProcessesBytes + (huge_pages ? 0 : config_.populated_bytes + target);
+  // Floors are measured and their memory is given back before the target gets any.
+  const auto floors = line_.migration.floors ? floors_memory_bytes(config_) : 0;
+  const auto needed =
+      kProcessesBytes +
+      (huge_pages ? floors : config_.populated_bytes + std::max(target, floors));
   if (const auto available = available_memory(); available < needed) {
     return fail(
         ErrorCode::kNoMemory,
         "memory",
         fmt::format("source and target together need {}, {} are available; choose a smaller "
-                    "--memory or --populated",
+                    "--memory or --populated{}",
                     size_text(needed),
-                    size_text(available)));
+                    size_text(available),
+                    floors > target ? ", or leave --floors out" : ""));
   }
   GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.inject));
   return {};
@@ -247,7 +257,8 @@ int Demo::child_failed(DemoChild& child, const Error& error) {
 }
 
 Status Demo::wait_filled() {
-  fmt::print(stderr, "source: filling {} of guest memory\n", size_text(config_.populated_bytes));
+  print_to(stderr,
+           fmt::format("source: filling {} of guest memory\n", size_text(config_.populated_bytes)));
   GODWIT_TRY_ASSIGN(const auto reply, ask(directory_->source(), "filled"));
   (void)reply;
   return {};
@@ -256,21 +267,21 @@ Status Demo::wait_filled() {
 // ------------------------------------------------------------------------------------------------
 // talking
 
-bool Demo::on_interrupt() {
+void Demo::on_interrupt() {
   signals_.take();
+  hurried_ = interrupted_;
   interrupted_ = true;
-  complain("interrupted");
-  return true;
+  complain(hurried_ ? "interrupted again" : "interrupted");
 }
 
 /// Asks one thing and waits for its answer; lines of type "progress" are skipped.
-Result<Json> Demo::ask(const std::string& control, const char* command, bool interruptible) {
+Result<Json> Demo::ask(const std::string& control, const char* command) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(control));
   Json request;
   request["command"] = command;
   GODWIT_TRY(connection->send(request));
   for (;;) {
-    auto reply = connection->next(interruptible && !interrupted_ ? signals_.fd() : -1);
+    auto reply = connection->next(signals_.fd());
     if (!reply) {
       if (reply.error().code == ErrorCode::kCancelled) {
         on_interrupt();
@@ -313,12 +324,18 @@ Result<Json> Demo::migrate() {
   GODWIT_TRY(connection->send(encode_request({address_, line_.migration})));
   ProgressView view;
   for (;;) {
-    auto message = connection->next(interrupted_ ? -1 : signals_.fd());
+    auto message = connection->next(signals_.fd());
     if (!message && message.error().code == ErrorCode::kCancelled) {
       view.finish();
       on_interrupt();
-      if (auto cancelled = ask(directory_->source(), "cancel", false); !cancelled) {
-        complain(cancelled.error().message());
+      // The cancelled migration still reports; the second signal ends the wait for that.
+      if (!hurried_) {
+        if (auto cancelled = ask(directory_->source(), "cancel"); !cancelled && !hurried_) {
+          complain(cancelled.error().message());
+        }
+      }
+      if (hurried_) {
+        return fail(ErrorCode::kCancelled, "demo", "both processes are ended");
       }
       continue;
     }
@@ -336,7 +353,7 @@ Result<Json> Demo::migrate() {
       source_telemetry_ = object_of(*message, "telemetry");
       return object_of(*message, "report");
     }
-    return fail(ErrorCode::kRefused, "migrate", text_of(*message, "message", "no answer"));
+    return fail(error_of_json(*message));
   }
 }
 
@@ -354,15 +371,15 @@ Status Demo::verify_target(Json& report) {
   pause_ms(kSettleMs);
   GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "telemetry"));
   merge_target(report, source_telemetry_, target);
-  fmt::print(stderr, "target: the guest checks every page\n");
+  print_to(stderr, "target: the guest checks every page\n");
   GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->target(), "sweep"));
   merge_sweep(report, sweep);
   return {};
 }
 
 Status Demo::verify_source(Json& report) {
-  fmt::print(stderr, "source: the guest runs on here and checks every page\n");
-  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->source(), "sweep", !interrupted_));
+  print_to(stderr, "source: the guest runs on here and checks every page\n");
+  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->source(), "sweep"));
   merge_sweep(report, sweep);
   return {};
 }
@@ -375,7 +392,8 @@ Status Demo::verify_held(Json& report) {
     const auto state = text_of(*side, "state");
     const auto resident = number_of<std::uint64_t>(*side, "resident_bytes");
     const char* name = side == &source ? "source" : "target";
-    fmt::print(stderr, "{}: {}, {} of guest memory kept\n", name, state, size_text(resident));
+    print_to(stderr,
+             fmt::format("{}: {}, {} of guest memory kept\n", name, state, size_text(resident)));
     if ((state != "held" && state != "in-doubt") || resident == 0) {
       return fail(
           ErrorCode::kInternal, name, fmt::format("does not hold: its state is '{}'", state));
@@ -413,17 +431,52 @@ void Demo::stop_children() {
     if (connection) {
       Json request;
       request["command"] = "stop";
-      [[maybe_unused]] const auto sent = (*connection)->send(request);
+      if ((*connection)->send(request) && !hurried_) {
+        const auto reply = (*connection)->next(-1, Deadline::after_ns(kHurriedStopNs));
+        if (reply && text_of(*reply, "type") == "error") {
+          child->terminate();  // it keeps a guest that others rely on; the demo's end is their end
+        }
+      }
     }
-    child->wait(Deadline::after_ns(kStopTimeoutNs));
+    child->wait(Deadline::after_ns(hurried_ ? kHurriedStopNs : kStopTimeoutNs));
     child.reset();
   }
 }
 
 int Demo::finish(const Json& report, int code) {
   complain_of_warnings(report);
-  fmt::print("{}", line_.json ? json_text(report, 2) + "\n" : report_text(report));
-  return code;
+  print_to(stdout, line_.json ? json_text(report, 2) + "\n" : report_text(report));
+  return finish_output(code);
+}
+
+/// The migration began, and its source told nothing of its end.
+int Demo::no_report(const Error& error) {
+  complain(error.message());
+  const bool gone = error.code == ErrorCode::kClosed;  // and with it who knew
+  const bool refused = error.code == ErrorCode::kState || error.code == ErrorCode::kRefused;
+  const auto code = interrupted_ ? static_cast<int>(kExitInterrupted)
+                    : gone       ? static_cast<int>(kExitHeld)
+                    : refused    ? static_cast<int>(kExitFailed)
+                                 : setup_exit_code(error);
+  if (!line_.json) {
+    return code;
+  }
+  auto failed = failure_report(config_, line_.migration, error, gone ? "unknown" : "request");
+  if (gone) {
+    failed["outcome"] = "in_doubt";
+  }
+  return finish(failed, code);
+}
+
+/// The exit code when what the report says could not be verified because of `error`.
+int unverified_code(const Json& report, const Error& error) {
+  if (error.code == ErrorCode::kCancelled) {
+    return kExitInterrupted;
+  }
+  // A side that cannot be asked any more leaves the doubt; one that answers and does not hold is
+  // wrong.
+  const bool in_doubt = text_of(report, "outcome") == "in_doubt";
+  return in_doubt && error.code != ErrorCode::kInternal ? kExitHeld : kExitDamaged;
 }
 
 int Demo::run() {
@@ -445,20 +498,13 @@ int Demo::run() {
   auto report = migrate();
   if (!report) {
     stop_children();
-    complain(report.error().message());
-    const auto failed = failure_report(config_, line_.migration, report.error(), "connecting");
-    const auto code = interrupted_ ? static_cast<int>(kExitInterrupted)
-                      : report.error().code == ErrorCode::kRefused
-                          ? static_cast<int>(kExitFailed)
-                          : static_cast<int>(kExitEnvironment);
-    return line_.json ? finish(failed, code) : code;
+    return no_report(report.error());
   }
   const auto verified = verify(*report);
   auto code = exit_code_of(*report);
   if (!verified) {
     complain(verified.error().message());
-    code = verified.error().code == ErrorCode::kCancelled ? static_cast<int>(kExitInterrupted)
-                                                          : static_cast<int>(kExitDamaged);
+    code = unverified_code(*report, verified.error());
     if ((*report)["error"].is_null()) {
       (*report)["error"] = error_json(verified.error());
       (*report)["error"].erase("type");

@@ -15,11 +15,16 @@
 #include <cstring>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "godwit/base/clock.h"
 #include "godwit/base/mapping.h"
 #include "godwit/base/thread.h"
 #include "godwit/base/units.h"
 #include "godwit/uffd/uffd.h"
+
+#include "environment.h"
+#include "units_text.h"
 
 // Plain sockets and plain loops on purpose: a floor must not contain the code that is measured
 // against it.
@@ -35,6 +40,13 @@ constexpr int kRoundtrips = 2000;
 constexpr int kWakes = 400;
 constexpr std::size_t kFreshBytes = 32 * kMiB;
 constexpr std::int64_t kStallNs = 1'000'000'000;
+/// Stays free beside what is measured: sockets, page tables, and the guest must not be the one that
+/// goes without.
+constexpr std::uint64_t kSpareBytes = 64 * kMiB;
+
+std::uint64_t stream_bytes(const vmm::GuestConfig& config) {
+  return std::min<std::uint64_t>(kStreamBytesMax, config.memory_bytes);
+}
 
 double per_second(std::size_t bytes, std::int64_t ns) {
   return static_cast<double>(bytes) * 1e9 / static_cast<double>(std::max<std::int64_t>(ns, 1));
@@ -277,12 +289,25 @@ std::int64_t measure_stall(vmm::Guest& guest) {
 
 }  // namespace
 
+std::uint64_t floors_memory_bytes(const vmm::GuestConfig& config) {
+  return 2 * std::max<std::uint64_t>(kMemcpyBytes, stream_bytes(config)) + kSpareBytes;
+}
+
 Result<Floors> measure_floors(vmm::Guest& guest, const std::string& congestion) {
+  const auto needed = floors_memory_bytes(guest.config());
+  if (const auto available = available_memory(); available < needed) {
+    return fail(ErrorCode::kNoMemory,
+                "--floors",
+                fmt::format("measuring them beside the guest needs {}, {} are available; migrate "
+                            "without --floors",
+                            size_text(needed),
+                            size_text(available)));
+  }
   const std::string algorithm = congestion == "auto" ? "cubic" : congestion;
   Floors floors;
   GODWIT_TRY_ASSIGN(floors.memcpy_bytes_per_s, measure_memcpy());
-  const auto stream = std::min<std::uint64_t>(kStreamBytesMax, guest.config().memory_bytes);
-  GODWIT_TRY_ASSIGN(floors.stream_bytes_per_s, measure_stream(stream, algorithm));
+  GODWIT_TRY_ASSIGN(floors.stream_bytes_per_s,
+                    measure_stream(stream_bytes(guest.config()), algorithm));
   GODWIT_TRY_ASSIGN(floors.roundtrip_4k_ns, measure_roundtrip(algorithm));
   if (auto wake = measure_wake()) {
     floors.uffd_wake_ns = *wake;

@@ -20,8 +20,12 @@ struct Floors {
   std::int64_t stall_ns = 0;  ///< largest step of the guest in a second beside two busy threads
 };
 
+/// The most memory that measuring takes at a time, in the process of such a guest.
+std::uint64_t floors_memory_bytes(const vmm::GuestConfig& config);
+
 /// Measures all floors. Requires: `guest` runs and nobody else calls its controls.
-/// Cost: a few seconds; up to 2.2 GiB of memory for the moment, less for smaller guests.
+/// Cost: a few seconds, and floors_memory_bytes() for the moment.
+/// Errors: kNoMemory when less than that is available: nothing has been taken then.
 Result<Floors> measure_floors(vmm::Guest& guest, const std::string& congestion);
 
 }  // namespace godwit::app

@@ -72,6 +72,12 @@ Json progress_json(const engine::Progress& progress) {
 
 }  // namespace
 
+bool guest_depends_on(const engine::TargetSession& session) {
+  const auto state = session.state();
+  return state == engine::TargetState::kReady ||
+         (state == engine::TargetState::kRunning && session.missing_pages() > 0);
+}
+
 Result<std::unique_ptr<GuestService>> GuestService::create(TransportChoice transport) {
   GODWIT_TRY_ASSIGN(auto event, EventFd::create());
   return std::unique_ptr<GuestService>(new GuestService(std::move(event), transport));
@@ -384,6 +390,15 @@ Result<Json> GuestService::stop() {
   if (outgoing_ && !held_ && !outgoing_->session->request_cancel()) {
     return refuse(
         "the migration is committed and the target still needs pages from here; it ends by itself");
+  }
+  if (incoming_ != nullptr && guest_depends_on(*incoming_)) {
+    return refuse(
+        incoming_->state() == engine::TargetState::kReady
+            ? std::string("the guest is being handed over to this process; try again")
+            : fmt::format("the guest runs here and still needs {} pages from its source; stop it "
+                          "when `godwit status` speaks of none, or end this process by a signal, "
+                          "which loses the guest",
+                          incoming_->missing_pages()));
   }
   end_ = End::kStopped;
   return reply();

@@ -17,6 +17,10 @@
 
 namespace godwit::app {
 
+/// Whether a guest has been handed over to `session` and would be lost with it: it is here, or its
+/// source has been told that it may be, and not all of its pages are.
+bool guest_depends_on(const engine::TargetSession& session);
+
 /// What a process with a guest does for its control socket: one guest that runs here, arrives,
 /// leaves or is held.
 ///

@@ -1,7 +1,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -29,13 +28,13 @@ void set_up_logging() {
 
 int report_usage(const ParsedCommandLine& parsed) {
   if (parsed.exit_code == 0) {
-    fmt::print("{}", parsed.message);
-    return kExitOk;
+    print_to(stdout, parsed.message);
+    return finish_output(kExitOk);
   }
   complain(parsed.message + "\nTry 'godwit --help' or 'godwit COMMAND --help'.");
   if (parsed.json) {
     const auto error = make_error(ErrorCode::kInvalidArgument, "", parsed.message);
-    fmt::print("{}\n", json_text(failure_report({}, {}, error, "options"), 2));
+    print_to(stdout, json_text(failure_report({}, {}, error, "options"), 2) + "\n");
   }
   return parsed.exit_code;
 }

@@ -18,7 +18,8 @@ namespace {
 constexpr std::int64_t kClientTimeoutNs = 10'000'000'000;
 
 /// Asks the migrating process to cancel, over a connection of its own.
-void send_cancel(const std::string& control) {
+/// A further signal ends the wait for its answer, and stays to be taken.
+void send_cancel(const std::string& control, const Signals& signals) {
   auto connection = ControlConnection::connect(control);
   if (!connection) {
     return;
@@ -26,7 +27,7 @@ void send_cancel(const std::string& control) {
   Json request;
   request["command"] = "cancel";
   if ((*connection)->send(request)) {
-    if (auto reply = (*connection)->next(-1, Deadline::after_ns(kClientTimeoutNs));
+    if (auto reply = (*connection)->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs));
         reply && text_of(*reply, "type") == "error") {
       complain(text_of(*reply, "message"));
     }
@@ -36,23 +37,32 @@ void send_cancel(const std::string& control) {
 /// What is to be known of a migration besides its report.
 struct Course {
   bool interrupted = false;
+  bool left = false;              ///< interrupted once more: nobody here waited for its end
   const char* phase = "control";  ///< "request" once the guest's process has been reached
 };
 
-/// Follows one migration to its report; a signal cancels it, and its outcome is still awaited.
+/// Follows one migration to its report; a signal cancels it, and its outcome is still awaited until
+/// the second.
 Result<Json> follow(const CommandLine& line, const Signals& signals, Course& course) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   course.phase = "request";
   GODWIT_TRY(connection->send(encode_request({line.to, line.migration})));
   ProgressView view;
   for (;;) {
-    auto message = connection->next(course.interrupted ? -1 : signals.fd());
+    auto message = connection->next(signals.fd());
     if (!message && message.error().code == ErrorCode::kCancelled) {
       signals.take();
-      course.interrupted = true;
       view.finish();
+      if (course.interrupted) {
+        course.left = true;
+        return fail(ErrorCode::kCancelled,
+                    "control socket",
+                    "interrupted again: the migration goes on in the guest's process; `godwit "
+                    "status` tells how it ends");
+      }
+      course.interrupted = true;
       complain("interrupted: cancelling");
-      send_cancel(line.control);
+      send_cancel(line.control, signals);
       continue;
     }
     if (!message) {
@@ -76,24 +86,24 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
 }
 
 void print_status(const Json& reply) {
-  fmt::print("{}", text_of(reply, "state"));
+  auto line = text_of(reply, "state");
   if (const auto phase = text_of(reply, "phase"); !phase.empty()) {
-    fmt::print(" ({})", phase);
+    line += fmt::format(" ({})", phase);
   }
   for (const char* name : {"kind", "workload", "reason"}) {
     if (const auto text = text_of(reply, name); !text.empty()) {
-      fmt::print(", {} {}", name, text);
+      line += fmt::format(", {} {}", name, text);
     }
   }
   if (reply.contains("memory_bytes")) {
-    fmt::print(", {} of {} allocated",
-               size_text(number_of<std::uint64_t>(reply, "resident_bytes")),
-               size_text(number_of<std::uint64_t>(reply, "memory_bytes")));
+    line += fmt::format(", {} of {} allocated",
+                        size_text(number_of<std::uint64_t>(reply, "resident_bytes")),
+                        size_text(number_of<std::uint64_t>(reply, "memory_bytes")));
   }
   if (const auto missing = number_of(reply, "missing_pages"); missing > 0) {
-    fmt::print(", {} pages still at the source", missing);
+    line += fmt::format(", {} pages still at the source", missing);
   }
-  fmt::print("\n");
+  print_to(stdout, line + "\n");
 }
 
 const char* command_name(Command command) {
@@ -109,12 +119,13 @@ const char* command_name(Command command) {
   }
 }
 
-Result<Json> ask(const CommandLine& line) {
+Result<Json> ask(const CommandLine& line, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   Json request;
   request["command"] = command_name(line.command);
   GODWIT_TRY(connection->send(request));
-  GODWIT_TRY_ASSIGN(auto reply, connection->next(-1, Deadline::after_ns(kClientTimeoutNs)));
+  GODWIT_TRY_ASSIGN(auto reply,
+                    connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;
 }
 
@@ -126,8 +137,11 @@ int migrate_command(const CommandLine& line, const Signals& signals) {
   if (!report) {
     complain(fmt::format("source, phase {}: {}", course.phase, report.error().message()));
     if (line.json) {
-      const auto failed = failure_report(line.config, line.migration, report.error(), course.phase);
-      fmt::print("{}\n", json_text(failed, 2));
+      auto failed = failure_report(line.config, line.migration, report.error(), course.phase);
+      if (course.left || report.error().code == ErrorCode::kClosed) {
+        failed["outcome"] = "in_doubt";  // whoever knows the outcome was not asked to the end
+      }
+      print_to(stdout, json_text(failed, 2) + "\n");
     }
     switch (report.error().code) {
       case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
@@ -140,22 +154,23 @@ int migrate_command(const CommandLine& line, const Signals& signals) {
     }
   }
   complain_of_warnings(*report);
-  fmt::print("{}", line.json ? json_text(*report, 2) + "\n" : report_text(*report));
+  print_to(stdout, line.json ? json_text(*report, 2) + "\n" : report_text(*report));
   const auto code = exit_code_of(*report);
-  return course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code;
+  return finish_output(
+      course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);
 }
 
-int client_command(const CommandLine& line, const Signals&) {
-  const auto reply = ask(line);
+int client_command(const CommandLine& line, const Signals& signals) {
+  const auto reply = ask(line, signals);
   if (!reply) {
     complain(reply.error().message());
     if (line.json) {
-      fmt::print("{}\n", json_text(error_json(reply.error())));
+      print_to(stdout, json_text(error_json(reply.error())) + "\n");
     }
-    return kExitEnvironment;
+    return reply.error().code == ErrorCode::kCancelled ? kExitInterrupted : kExitEnvironment;
   }
   if (line.json) {
-    fmt::print("{}\n", json_text(*reply));
+    print_to(stdout, json_text(*reply) + "\n");
   }
   if (text_of(*reply, "type") == "error") {
     complain(text_of(*reply, "message"));
@@ -164,7 +179,7 @@ int client_command(const CommandLine& line, const Signals&) {
   if (!line.json && line.command == Command::kStatus) {
     print_status(*reply);
   }
-  return kExitOk;
+  return finish_output(kExitOk);
 }
 
 }  // namespace godwit::app

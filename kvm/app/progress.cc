@@ -10,6 +10,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/units.h"
 
+#include "exit_code.h"
 #include "units_text.h"
 
 namespace godwit::app {
@@ -47,18 +48,16 @@ void ProgressView::show(const Json& progress) {
     line += fmt::format("  about {} to go", duration_text(eta));
   }
   if (terminal_) {
-    fmt::print(stderr, "\r\x1b[K{} {}", bar(sent, left), line);
+    print_to(stderr, fmt::format("\r\x1b[K{} {}", bar(sent, left), line));
     drawn_ = true;
   } else {
-    fmt::print(stderr, "{}\n", line);
+    print_to(stderr, line + "\n");
   }
-  std::fflush(stderr);
 }
 
 void ProgressView::finish() {
   if (drawn_) {
-    fmt::print(stderr, "\n");
-    std::fflush(stderr);
+    print_to(stderr, "\n");
     drawn_ = false;
   }
 }

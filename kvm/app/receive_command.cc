@@ -72,7 +72,7 @@ Status Receiver::listen() {
   std::string note;
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, note));
   if (!note.empty()) {
-    fmt::print(stderr, "{}\n", note);
+    print_to(stderr, note + "\n");
   }
   if (!stays_here(address)) {
     complain(fmt::format("warning: listening on {}: guest memory will travel in plain text",
@@ -133,7 +133,7 @@ std::optional<int> Receiver::session_ended() {
         return kExitEnvironment;
       }
       complain(fmt::format(
-          "no guest was received: {}; listening on tcp:{} again", reason, listener_->address()));
+          "no guest was received: {}; listening on {} again", reason, listener_->address()));
       return std::nullopt;
   }
 }
@@ -149,8 +149,7 @@ Result<int> Receiver::run() {
         service_->handle(request, client);
       }));
   GODWIT_TRY_ASSIGN(const auto ended, EventFd::create());
-  fmt::print("{}\n", listener_->address());
-  std::fflush(stdout);
+  print_to(stdout, listener_->address() + "\n");
   std::optional<int> code;
   while (!code) {
     session_->start();
@@ -163,12 +162,17 @@ Result<int> Receiver::run() {
     while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
     }
     const bool by_itself = (polled[2].revents & POLLIN) != 0;
+    // Ended by a signal, or by a stop that came before the guest did: is it lost with us?
+    const bool loses_guest = !by_itself && guest_depends_on(*session_);
     if (!by_itself) {
       session_->abandon();
     }
     waiter.join();
     ended.clear();
-    code = by_itself ? session_ended() : kExitOk;
+    if (loses_guest) {
+      complain("ended while the guest was being handed over; its source holds what is left of it");
+    }
+    code = by_itself ? session_ended() : loses_guest ? kExitHeld : kExitOk;
     if (!code) {
       wait_for_next();
     }

@@ -287,7 +287,8 @@ Json failure_report(const vmm::GuestConfig& config,
   ReportInput input;
   input.config = config;
   input.settings = settings;
-  input.migration.outcome = engine::Outcome::kFailed;
+  input.migration.outcome =
+      error.code == ErrorCode::kCancelled ? engine::Outcome::kCancelled : engine::Outcome::kFailed;
   input.migration.error = engine::EndError{error, "source", phase};
   return make_report(input);
 }

@@ -59,11 +59,32 @@ std::string floors_lines(const Json& floors) {
       time_of(floors, "stall_ns"));
 }
 
+std::string downtime_line(const Json& parts) {
+  return fmt::format(
+      "  downtime    quiesce {}, final sync {}, save {}, transfer {}, load {}, resume {}\n",
+      time_of(parts, "quiesce"),
+      time_of(parts, "final_sync"),
+      time_of(parts, "state_save"),
+      time_of(parts, "state_transfer"),
+      time_of(parts, "state_load"),
+      time_of(parts, "resume"));
+}
+
+/// Gap and clock are known only to who asked the guest after it had arrived.
+std::string guest_line(const Json& report) {
+  if (number_of(report, "guest_gap_ns") <= 0) {
+    return fmt::format("  guest saw   largest stall {}\n", time_of(report, "largest_stall_ns"));
+  }
+  return fmt::format("  guest saw   gap {}, largest stall {}, clock off by {}\n",
+                     time_of(report, "guest_gap_ns"),
+                     time_of(report, "largest_stall_ns"),
+                     time_of(report, "clock_error_ns"));
+}
+
 }  // namespace
 
 std::string report_text(const Json& report) {
   auto text = head(report);
-  const auto parts = object_of(report, "downtime_parts_ns");
   const auto pages = object_of(report, "pages");
   const auto bytes = object_of(report, "bytes");
   const auto verified = object_of(report, "verified");
@@ -73,18 +94,10 @@ std::string report_text(const Json& report) {
                       time_of(report, "precopy_ns"),
                       time_of(report, "downtime_ns"),
                       time_of(report, "postcopy_ns"));
-  text += fmt::format(
-      "  downtime    quiesce {}, final sync {}, save {}, transfer {}, load {}, resume {}\n",
-      time_of(parts, "quiesce"),
-      time_of(parts, "final_sync"),
-      time_of(parts, "state_save"),
-      time_of(parts, "state_transfer"),
-      time_of(parts, "state_load"),
-      time_of(parts, "resume"));
-  text += fmt::format("  guest saw   gap {}, largest stall {}, clock off by {}\n",
-                      time_of(report, "guest_gap_ns"),
-                      time_of(report, "largest_stall_ns"),
-                      time_of(report, "clock_error_ns"));
+  if (number_of(report, "downtime_ns") > 0) {
+    text += downtime_line(object_of(report, "downtime_parts_ns"));
+  }
+  text += guest_line(report);
   text += fmt::format("  bytes       {} on the wire at {}, {} of pages, {} urgent\n",
                       size_text(number_of<std::uint64_t>(bytes, "wire")),
                       rate_text(report),

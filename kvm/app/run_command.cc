@@ -21,12 +21,12 @@ Status run(const CommandLine& line, const Signals& signals) {
   std::string note;
   GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest, note));
   if (!note.empty()) {
-    fmt::print(stderr, "{}\n", note);
+    print_to(stderr, note + "\n");
   }
   std::string transport_note;
   GODWIT_TRY(resolve_transport(line.transport, transport_note));
   if (!transport_note.empty()) {
-    fmt::print(stderr, "{}\n", transport_note);
+    print_to(stderr, transport_note + "\n");
   }
   if (config.backing == vmm::Backing::kHugetlb) {
     GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
@@ -40,8 +40,7 @@ Status run(const CommandLine& line, const Signals& signals) {
                         }));
   GODWIT_TRY(guest->boot());
   service->adopt(std::move(guest));
-  fmt::print("serving {}\n", line.control);
-  std::fflush(stdout);
+  print_to(stdout, "serving " + line.control + "\n");
 
   std::array<pollfd, 2> polled{{{signals.fd(), POLLIN, 0}, {service->end_fd(), POLLIN, 0}}};
   while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {

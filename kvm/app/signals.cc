@@ -14,6 +14,11 @@ sigset_t handled() {
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGINT);
   ::sigaddset(&set, SIGTERM);
+  // Blocking would undo what nohup arranges: a blocked signal waits even when it is ignored.
+  struct sigaction hang_up {};
+  if (::sigaction(SIGHUP, nullptr, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) {
+    ::sigaddset(&set, SIGHUP);
+  }
   return set;
 }
 

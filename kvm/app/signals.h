@@ -5,8 +5,9 @@
 
 namespace godwit::app {
 
-/// SIGINT and SIGTERM as a descriptor, so that they never interrupt anything in the middle.
-/// Requires: made before the first thread starts; every thread inherits the mask.
+/// SIGINT, SIGTERM and SIGHUP (unless it was ignored) as a descriptor, so that they never interrupt
+/// anything in the middle. Requires: made before the first thread starts; every thread inherits the
+/// mask.
 class Signals {
  public:
   static Result<Signals> create();
