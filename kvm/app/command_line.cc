@@ -474,7 +474,8 @@ class Parser {
                 "tcp:HOST:PORT, port 0: the kernel chooses; or unix:PATH (tcp:127.0.0.1:0)",
                 into(line_.listen, parse_endpoint));
     table.value("--memory", "largest guest that is accepted", into(line_.memory_cap, parse_size));
-    add_backing(table, line_, "kind of guest memory here: memfd, anonymous or hugetlb (the guest's)");
+    add_backing(
+        table, line_, "kind of guest memory here: memfd, anonymous or hugetlb (the guest's)");
     add_congestion(table, line_);
     add_transport(table, line_.transport);
     add_timeout(table, line_);
