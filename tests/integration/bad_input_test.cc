@@ -145,6 +145,40 @@ TEST_F(Environment, ControlSocketCannotBe) {
   first.stop();
 }
 
+TEST_F(Environment, ControlSocketOfAnotherIsNotRemoved) {
+  Receiver first(directory_, "first");
+  ASSERT_EQ(::unlink(first.control().c_str()), 0);
+  Receiver second(directory_, "first");
+  ASSERT_TRUE(second.listens()) << second.process().err();
+  first.process().signal(SIGTERM);
+  EXPECT_EQ(first.process().wait(), 0);
+  EXPECT_TRUE(second.waits()) << "its socket went with the first";
+  struct stat info {};
+  EXPECT_EQ(::stat(second.control().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+  second.stop();
+}
+
+TEST_F(Environment, OneOfManyThatStartAtOnceServes) {
+  {
+    Receiver killed(directory_, "control");
+    killed.process().signal(SIGKILL);  // leaves its file, which all of them find dead
+  }
+  std::vector<std::unique_ptr<Process>> all;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(std::make_unique<Process>("receive --control " + directory_.at("control")));
+  }
+  int serving = 0;
+  for (auto& process : all) {
+    serving += process->first_line().empty() ? 0 : 1;
+  }
+  EXPECT_EQ(serving, 1);
+  EXPECT_EQ(run("stop --control " + directory_.at("control")).code, 0);
+  for (auto& process : all) {
+    process->wait();
+  }
+}
+
 TEST_F(Environment, NobodyBehindTheControlSocket) {
   for (const auto* command : {"status", "switch", "cancel", "stop"}) {
     const auto ran = run(fmt::format("{} --control {}", command, directory_.at("nobody")));

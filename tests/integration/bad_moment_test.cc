@@ -156,6 +156,7 @@ TEST_F(BadMoment, SourceIsKilledBeforeCommit) {
   }
   EXPECT_TRUE(eventually([&] { return target.waits(); })) << target.status().dump();
   EXPECT_EQ(target.status()["error"]["code"], "closed");
+  EXPECT_THAT(target.process().err(), HasSubstr("; listening on " + target.address() + " again"));
   EXPECT_TRUE(eventually([&] { return Holdings::of(target.process().pid()) == before; }, 5))
       << "before: " << before.text() << "; after: " << Holdings::of(target.process().pid()).text();
   GuestUnderTest guest(directory_);
@@ -164,6 +165,14 @@ TEST_F(BadMoment, SourceIsKilledBeforeCommit) {
 
 /// Committed, and far from its end: 16 MiB of pages that the target still needs take four seconds.
 constexpr const char* kNeedsPages = "--mode postcopy --max-bandwidth 4MiB";
+
+TEST_F(BadMoment, ReportCallsNothingMeasuredThatIsNot) {
+  const auto ran =
+      run("demo --guest process --memory 32MiB --mode precopy --inject cut-before-commit");
+  EXPECT_EQ(ran.code, 1) << ran.all();
+  EXPECT_THAT(ran.out, HasSubstr("guest saw   largest stall"));
+  EXPECT_EQ(ran.out.find("clock off by"), std::string::npos) << ran.out;
+}
 
 TEST_F(BadMoment, SecondInterruptEndsTheClientOnly) {
   GuestUnderTest guest(directory_);
