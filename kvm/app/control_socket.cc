@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -25,6 +26,7 @@ constexpr std::size_t kLineBytesMax = 16U << 20;
 // Copying and printing JSON take stack for every level; nothing of ours has more than five.
 constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
+constexpr mode_t kOwnerOnly = 0600;
 constexpr timeval kSendTimeout{5, 0};
 
 Result<sockaddr_un> socket_address(const std::string& path) {
@@ -81,6 +83,21 @@ Result<Json> parse_line(const std::string& line) {
   return json;
 }
 
+/// Between finding that a socket's file is dead and replacing it, another process may have replaced
+/// it already: those that start or end at once wait for each other here. A lock on the directory
+/// leaves no file behind. Where it cannot be opened or locked, starting at once is the caller's
+/// risk.
+Fd lock_directory(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const auto directory = slash == std::string::npos ? std::string(".") : path.substr(0, slash + 1);
+  Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.valid()) {
+    while (::flock(fd.get(), LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+  return fd;
+}
+
 /// Removes the socket file of a process that is dead.
 Status clear_path(const std::string& path, const sockaddr_un& address) {
   struct stat info {};
@@ -93,8 +110,12 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
                 fmt::format("'{}' exists and is no socket", path));
   }
   GODWIT_TRY_ASSIGN(const auto probe, make_socket());
+  // Not to wait where the one that listens does not accept: a full queue is a sign of life.
+  if (::fcntl(probe.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return fail_errno(errno, "fcntl");
+  }
   const auto connected = connect_to(probe, address);
-  if (connected) {
+  if (connected || connected.error().sys_errno == EAGAIN) {
     return fail(
         ErrorCode::kState,
         "--control",
@@ -189,28 +210,30 @@ void ControlConnection::stop_receiving() {
 Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path,
                                                             Handler handler) {
   GODWIT_TRY_ASSIGN(const auto address, socket_address(path));
-  GODWIT_TRY(clear_path(path, address));
-  GODWIT_TRY_ASSIGN(auto fd, make_socket());
-  // The mode of the file comes from the mask at bind(): nobody else may connect, not even for a
-  // moment.
-  const auto mask = ::umask(0077);
-  const auto bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  const auto bind_errno = errno;
-  ::umask(mask);
-  if (bound != 0) {
-    return fail_errno(bind_errno, "--control", fmt::format("'{}'", path));
-  }
-  if (::listen(fd.get(), kBacklog) != 0) {
-    return fail_errno(errno, "listen", path);
-  }
   GODWIT_TRY_ASSIGN(auto wake, EventFd::create());
   GODWIT_TRY_ASSIGN(auto spare, open_spare());
+  const auto lock = lock_directory(path);
+  GODWIT_TRY(clear_path(path, address));
+  GODWIT_TRY_ASSIGN(auto fd, make_socket());
+  // bind() gives the file the socket's own mode: nobody else may connect, not even for a moment,
+  // and the process's mask is left alone. Source: unix_bind_bsd() in net/unix/af_unix.c
+  if (::fchmod(fd.get(), kOwnerOnly) != 0 ||
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(errno, "--control", fmt::format("'{}'", path));
+  }
+  struct stat info {};
+  if (::listen(fd.get(), kBacklog) != 0 || ::lstat(path.c_str(), &info) != 0) {
+    const auto cause = errno;
+    ::unlink(path.c_str());
+    return fail_errno(cause, "listen", path);
+  }
+  SocketFile file{path, info.st_dev, info.st_ino};
   return std::unique_ptr<ControlServer>(new ControlServer(
-      path, std::move(fd), std::move(spare), std::move(wake), std::move(handler)));
+      std::move(file), std::move(fd), std::move(spare), std::move(wake), std::move(handler)));
 }
 
-ControlServer::ControlServer(std::string path, Fd listener, Fd spare, EventFd wake, Handler handler)
-    : path_(std::move(path)),
+ControlServer::ControlServer(SocketFile file, Fd listener, Fd spare, EventFd wake, Handler handler)
+    : file_(std::move(file)),
       listener_(std::move(listener)),
       spare_(std::move(spare)),
       wake_(std::move(wake)),
@@ -218,7 +241,15 @@ ControlServer::ControlServer(std::string path, Fd listener, Fd spare, EventFd wa
       thread_(start_thread("control", ThreadRole::kUrgent, [this] { accept_loop(); })) {}
 
 ControlServer::~ControlServer() {
-  ::unlink(path_.c_str());
+  {
+    // Somebody may have put another socket there meanwhile: that one is not ours to remove.
+    const auto lock = lock_directory(file_.path);
+    struct stat info {};
+    if (::lstat(file_.path.c_str(), &info) == 0 && info.st_dev == file_.device &&
+        info.st_ino == file_.inode) {
+      ::unlink(file_.path.c_str());
+    }
+  }
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;

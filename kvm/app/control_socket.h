@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <list>
 #include <memory>
@@ -40,7 +42,8 @@ class ControlConnection {
 };
 
 /// Serves a Unix stream socket: one thread accepts, one thread a connection.
-/// Guarantees: only this user may connect; the socket file is removed at the end.
+/// Guarantees: only this user may connect; the socket file is removed at the end, unless another
+/// has taken its place.
 class ControlServer {
  public:
   /// Answers one request, by any number of lines. Thread: the connection's.
@@ -60,14 +63,20 @@ class ControlServer {
     bool ended = false;  // guarded by mutex_
     std::jthread thread;
   };
-  ControlServer(std::string path, Fd listener, Fd spare, EventFd wake, Handler handler);
+  /// The socket's file, as it was made.
+  struct SocketFile {
+    std::string path;
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+  ControlServer(SocketFile file, Fd listener, Fd spare, EventFd wake, Handler handler);
   void accept_loop();
   void accept_one();
   void turn_away();
   void serve(Client& client);
   void remove_ended();
 
-  std::string path_;
+  SocketFile file_;
   Fd listener_;
   Fd spare_;      ///< given up for a moment to tell a client that no descriptor is left
   EventFd wake_;  ///< a client has ended, or the server shall

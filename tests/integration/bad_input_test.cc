@@ -1,6 +1,8 @@
 // What an operator can get wrong before any peer is involved: options, ports, and what the host
 // does not give.
 
+#include <array>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -147,6 +149,40 @@ TEST_F(Environment, ControlSocketCannotBe) {
   first.stop();
 }
 
+TEST_F(Environment, ControlSocketOfAnotherIsNotRemoved) {
+  Receiver first(directory_, "first");
+  ASSERT_EQ(::unlink(first.control().c_str()), 0);
+  Receiver second(directory_, "first");
+  ASSERT_TRUE(second.listens()) << second.process().err();
+  first.process().signal(SIGTERM);
+  EXPECT_EQ(first.process().wait(), 0);
+  EXPECT_TRUE(second.waits()) << "its socket went with the first";
+  struct stat info {};
+  EXPECT_EQ(::stat(second.control().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+  second.stop();
+}
+
+TEST_F(Environment, OneOfManyThatStartAtOnceServes) {
+  {
+    Receiver killed(directory_, "control");
+    killed.process().signal(SIGKILL);  // leaves its file, which all of them find dead
+  }
+  std::vector<std::unique_ptr<Process>> all;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(std::make_unique<Process>("receive --control " + directory_.at("control")));
+  }
+  int serving = 0;
+  for (auto& process : all) {
+    serving += process->first_line().empty() ? 0 : 1;
+  }
+  EXPECT_EQ(serving, 1);
+  EXPECT_EQ(run("stop --control " + directory_.at("control")).code, 0);
+  for (auto& process : all) {
+    process->wait();
+  }
+}
+
 TEST_F(Environment, NobodyBehindTheControlSocket) {
   for (const auto* command : {"status", "switch", "cancel", "stop"}) {
     const auto ran = run(fmt::format("{} --control {}", command, directory_.at("nobody")));
@@ -196,6 +232,49 @@ TEST_F(Environment, MoreMemoryThanTheSourceMayMap) {
           [] { limit(RLIMIT_AS, 8ULL << 30); });
   EXPECT_EQ(ran.code, 3) << ran.all();
   EXPECT_THAT(ran.err, HasSubstr("memory"));
+}
+
+TEST_F(Environment, ResultThatCannotBeWrittenIsNoSuccess) {
+  const auto to_full = [] {
+    or_leave(::dup2(::open("/dev/full", O_WRONLY | O_CLOEXEC), STDOUT_FILENO) == STDOUT_FILENO);
+  };
+  Receiver idle(directory_, "idle");
+  for (const auto& arguments : {std::string("demo --json --guest process --memory 32MiB"),
+                                "status --control " + idle.control(),
+                                std::string("--help")}) {
+    const auto ran = run(arguments, to_full);
+    EXPECT_EQ(ran.code, 3) << arguments << ran.all();
+    EXPECT_THAT(ran.err, HasSubstr("could not be written"));
+  }
+  idle.stop();
+}
+
+TEST_F(Environment, NobodyReadsTheMessages) {
+  const auto nobody_reads = [](int stream) {
+    return [stream] {
+      std::array<int, 2> ends{};
+      or_leave(::pipe2(ends.data(), O_CLOEXEC) == 0);
+      or_leave(::dup2(ends[1], stream) == stream);
+    };
+  };
+  const std::string demo = "demo --guest process --memory 32MiB";
+  const auto no_messages = run(demo, nobody_reads(STDERR_FILENO));
+  EXPECT_EQ(no_messages.code, 0) << no_messages.all();
+  EXPECT_THAT(no_messages.out, HasSubstr("completed hybrid"));
+  const auto no_result = run(demo, nobody_reads(STDOUT_FILENO));
+  EXPECT_EQ(no_result.code, 3) << no_result.all();
+}
+
+TEST_F(Environment, DemoCleansUpWhenItsTerminalGoesAway) {
+  for (const int number : {SIGHUP, SIGTERM}) {
+    Process demo("demo --json --guest process --memory 512MiB",
+                 [this] { ::setenv("TMPDIR", directory_.at("").c_str(), 1); });
+    ASSERT_TRUE(eventually([&] { return demo.err().find("filling") != std::string::npos; }));
+    demo.signal(number);
+    const auto ran = outcome_of(demo);
+    EXPECT_EQ(ran.code, 130) << ran.all();
+    EXPECT_EQ(ran.json["outcome"], "cancelled") << ran.all();
+  }
 }
 
 struct Surroundings {

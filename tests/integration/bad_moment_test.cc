@@ -156,13 +156,129 @@ TEST_F(BadMoment, SourceIsKilledBeforeCommit) {
   }
   EXPECT_TRUE(eventually([&] { return target.waits(); })) << target.status().dump();
   EXPECT_EQ(target.status()["error"]["code"], "closed");
+  EXPECT_THAT(target.process().err(), HasSubstr("; listening on " + target.address() + " again"));
   EXPECT_TRUE(eventually([&] { return Holdings::of(target.process().pid()) == before; }, 5))
       << "before: " << before.text() << "; after: " << Holdings::of(target.process().pid()).text();
   GuestUnderTest guest(directory_);
   guest.goes_on_and_leaves(&target);
 }
 
+/// Committed, and far from its end: 16 MiB of pages that the target still needs take four seconds.
+constexpr const char* kNeedsPages = "--mode postcopy --max-bandwidth 4MiB";
+
+TEST_F(BadMoment, ReportCallsNothingMeasuredThatIsNot) {
+  const auto ran =
+      run("demo --guest process --memory 32MiB --mode precopy --inject cut-before-commit");
+  EXPECT_EQ(ran.code, 1) << ran.all();
+  EXPECT_THAT(ran.out, HasSubstr("guest saw   largest stall"));
+  EXPECT_EQ(ran.out.find("clock off by"), std::string::npos) << ran.out;
+}
+
+TEST_F(BadMoment, SecondInterruptEndsTheClientOnly) {
+  GuestUnderTest guest(directory_);
+  Receiver target(directory_, "target");
+  Process migration(guest.migrate_line(target.address(), kNeedsPages));
+  ASSERT_TRUE(eventually([&] { return target.status().value("phase", "") == "running"; }));
+  migration.signal(SIGINT);
+  ASSERT_TRUE(eventually([&] {
+    return migration.err().find("it can no longer be cancelled") != std::string::npos;
+  })) << migration.err();
+  migration.signal(SIGINT);
+  const auto ran = outcome_of(migration);
+  EXPECT_EQ(ran.code, 130) << ran.all();
+  EXPECT_EQ(ran.json["outcome"], "in_doubt") << "nobody has asked how it ends";
+  EXPECT_THAT(ran.err, HasSubstr("the migration goes on in the guest's process"));
+  EXPECT_EQ(guest.process().wait(), 0) << "and so it did";
+  EXPECT_EQ(ask(target.control(), "sweep")["sweep"]["mismatches"], 0);
+  target.stop();
+}
+
+TEST_F(BadMoment, TargetKeepsAGuestThatStillNeedsPages) {
+  GuestUnderTest guest(directory_);
+  Receiver target(directory_, "target");
+  Process migration(guest.migrate_line(target.address(), kNeedsPages));
+  ASSERT_TRUE(eventually([&] { return target.status().value("phase", "") == "running"; }));
+  const auto refused = run("stop --control " + target.control());
+  EXPECT_EQ(refused.code, 1) << refused.all();
+  EXPECT_THAT(refused.err, HasSubstr("still needs"));
+  EXPECT_EQ(target.status().value("state", ""), "running");
+  target.process().signal(SIGTERM);
+  EXPECT_EQ(target.process().wait(), 5) << target.process().err();
+  const auto ran = outcome_of(migration);
+  EXPECT_EQ(ran.code, 5) << ran.all();
+  EXPECT_EQ(run("stop --control " + guest.control()).code, 0) << "a held guest may be given up";
+  EXPECT_EQ(guest.process().wait(), 0);
+}
+
+/// The child of a demo that runs `command`; 0 if there is none (yet).
+pid_t child_of(pid_t demo, const std::string& command) {
+  std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", demo));
+  for (pid_t child = 0; children >> child;) {
+    std::ifstream file(fmt::format("/proc/{}/cmdline", child));
+    std::string program;
+    std::string first;
+    std::getline(file, program, '\0');
+    std::getline(file, first, '\0');
+    if (first == command) {
+      return child;
+    }
+  }
+  return 0;
+}
+
+struct Death {
+  const char* name;
+  const char* mode;
+  const char* command;
+  int code;
+  const char* outcome;
+};
+void PrintTo(const Death& cell, std::ostream* out) {
+  *out << cell.name;
+}
+
+class DemoChildDies : public testing::TestWithParam<Death> {};
+
+TEST_P(DemoChildDies, AndTheExitCodeTellsWhatIsKnown) {
+  const auto& cell = GetParam();
+  Process demo(fmt::format(
+      "demo --json --guest process --memory 32MiB --max-bandwidth 8MiB --mode {}", cell.mode));
+  ASSERT_TRUE(eventually([&] { return demo.err().find(cell.mode) != std::string::npos; }))
+      << demo.err();
+  const auto child = child_of(demo.pid(), cell.command);
+  ASSERT_NE(child, 0);
+  ::kill(child, SIGKILL);
+  const auto ran = outcome_of(demo);
+  EXPECT_EQ(ran.code, cell.code) << ran.all();
+  ASSERT_TRUE(ran.json.is_object()) << ran.all();
+  EXPECT_EQ(ran.json["outcome"], cell.outcome) << ran.all();
+  EXPECT_FALSE(ran.error("message").empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Deaths,
+    DemoChildDies,
+    testing::Values(Death{"TargetInPostcopy", "postcopy", "receive", 5, "in_doubt"},
+                    Death{"SourceInPostcopy", "postcopy", "run", 5, "in_doubt"},
+                    Death{"TargetInPrecopy", "precopy", "receive", 1, "failed"},
+                    Death{"SourceInPrecopy", "precopy", "run", 5, "in_doubt"}),
+    [](const auto& cell) { return std::string(cell.param.name); });
+
 // ------------------------------------------------------------------------------------ resources
+
+TEST_F(BadMoment, FloorsTakeNoMemoryThatIsNotThere) {
+  const MemoryGroup group(400ULL << 20);
+  if (!group.usable()) {
+    GTEST_SKIP() << "no memory group can be made here";
+  }
+  {
+    GuestUnderTest guest(directory_, GuestUnderTest::kOptions, [&group] { group.join(); });
+    Receiver target(directory_, "target");
+    expect_error(guest.migrate(target.address(), "--floors"), 3, "no-memory", "without --floors");
+    EXPECT_TRUE(target.waits()) << "nothing has reached it";
+    guest.goes_on_and_leaves(&target);
+  }
+}
 
 TEST_F(BadMoment, SourceHasNoDescriptorLeft) {
   // The first limit leaves the control socket working, the second not even that.
