@@ -1,11 +1,13 @@
 #include "godwit/kvm/vcpu_state.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "godwit/base/clock.h"
 #include "godwit/base/random.h"
 #include "godwit/kvm/vcpu_thread.h"
 
@@ -15,17 +17,27 @@
 namespace godwit::kvm {
 namespace {
 
-Result<VcpuThread::Next> go_on(VcpuThread&, Vcpu&, std::int64_t) {
-  return VcpuThread::Next::kRun;
-}
-
-void run_for(TinyMachine& machine, std::chrono::milliseconds time) {
-  auto thread = VcpuThread::start(*machine.vcpu, go_on, nullptr);
+/// Runs the machine until it has left the guest 32 times: 256 writes lie between two exits, however
+/// busy this host is.
+void run_a_while(TinyMachine& machine) {
+  constexpr int kExits = 32;
+  std::atomic<int> exits{0};
+  auto thread = VcpuThread::start(
+      *machine.vcpu,
+      [&exits](VcpuThread&, Vcpu&, std::int64_t) -> Result<VcpuThread::Next> {
+        exits.fetch_add(1, std::memory_order_relaxed);  // only counts
+        return VcpuThread::Next::kRun;
+      },
+      nullptr);
   ASSERT_OK(thread);
   ASSERT_OK((*thread)->resume());
-  std::this_thread::sleep_for(time);
+  const auto hangs = Deadline::after_ns(60'000'000'000);
+  while (exits.load(std::memory_order_relaxed) < kExits && !hangs.passed()) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
   (*thread)->request_pause();
   ASSERT_OK((*thread)->wait_paused());
+  ASSERT_GE(exits.load(std::memory_order_relaxed), kExits);
 }
 
 class VcpuStateTest : public ::testing::Test {
@@ -38,7 +50,7 @@ class VcpuStateTest : public ::testing::Test {
     auto plan = plan_msrs(machine_->system, *machine_->vcpu);
     ASSERT_OK(plan);
     plan_ = std::move(*plan);
-    run_for(*machine_, std::chrono::milliseconds(5));
+    run_a_while(*machine_);
     auto state = VcpuState::capture(*machine_->vcpu, plan_);
     ASSERT_OK(state);
     state_ = std::move(*state);
@@ -78,7 +90,7 @@ TEST_F(VcpuStateTest, ContinuesInAnotherMachine) {
   ASSERT_OK(again);
   EXPECT_GE(again->tsc(), state_.tsc()) << "the counter never goes back";
   EXPECT_EQ(again->value({StateRegister::Kind::kGeneral, 12}), 0x1212121212121212U);
-  run_for(**other, std::chrono::milliseconds(5));
+  run_a_while(**other);
   EXPECT_GT((*other)->writes(), machine_->writes());
 }
 
