@@ -408,6 +408,9 @@ Status Demo::verify(Json& report) {
   if (injection_.fault == engine::InjectedFault::kDropPage) {
     injected["page"] = global_page(config_, injection_.page);
   }
+  if (injection_.fault == engine::InjectedFault::kStalePage && !injected["page"].is_number()) {
+    print_to(stderr, "demo: no dirty mark could be lost: the guest wrote too little\n");
+  }
   ask_why(report);
   const auto outcome = text_of(report, "outcome");
   if (outcome == "completed") {

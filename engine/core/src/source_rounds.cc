@@ -58,6 +58,9 @@ Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
   last_dirtied_ =
       lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
            : ledger_.absorb_dirty(announce);
+  if (lose && !report_.injected_page) {
+    note_settled();
+  }
   newly_pending_ = ledger_.pending_pages() - pending_before;
   return {};
 }
@@ -66,14 +69,28 @@ bool SourceSession::Impl::loses(PageId page) {
   if (report_.injected_page) {
     return *report_.injected_page == page;
   }
-  for (const auto& run : options_.injection.candidates) {
+  // A page that was sent since the last sync may have been sent with what its mark tells of, and
+  // then nobody misses the mark.
+  const auto& candidates = options_.injection.candidates;
+  for (std::size_t i = 0; i < settled_.size(); ++i) {
+    const auto& run = candidates[i];
     if (run.region == page.region && page.index >= run.first && page.index < run.end() &&
-        !ledger_.pending()[page.region].test(page.index)) {
+        settled_[i][page.index - run.first]) {
       report_.injected_page = page;
       return true;
     }
   }
   return false;
+}
+
+void SourceSession::Impl::note_settled() {
+  settled_.clear();
+  for (const auto& run : options_.injection.candidates) {
+    auto& settled = settled_.emplace_back(run.count);
+    for (std::uint64_t i = 0; i < run.count; ++i) {
+      settled[i] = !ledger_.pending()[run.region].test(run.first + i);
+    }
+  }
 }
 
 void SourceSession::Impl::begin_round() {

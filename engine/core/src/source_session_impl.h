@@ -83,6 +83,8 @@ class SourceSession::Impl {
   Status sync_dirty(const DirtyLedger::Announce& announce);
   /// Chooses the first page that the guest would miss, and goes on losing its marks.
   bool loses(PageId page);
+  /// For loses(): which candidates no lane will send before the next sync.
+  void note_settled();
   void begin_round();
   void step(const Status& status);
   /// The lanes have done what they were told.
@@ -132,6 +134,7 @@ class SourceSession::Impl {
   Ordered ordered_ = Ordered::kNothing;
   std::uint64_t last_dirtied_ = 0;   // marks of the last sync
   std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
+  std::vector<std::vector<bool>> settled_;  // stale-page: a row a run of candidates, see loses()
   std::uint64_t barrier_id_ = 0;     // of the last one sent
   std::uint64_t previous_pending_ = 0;
   std::uint64_t pages_before_round_ = 0;
