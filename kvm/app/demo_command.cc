@@ -496,6 +496,9 @@ int Demo::run() {
   }
   if (line_.warm) {
     // Pages and what goes with them: socket buffers, page tables, KVM's books of the slots.
+    if (config_.kind == vmm::GuestKind::kKvm) {
+      warm_slots(config_.memory_bytes);
+    }
     warm_memory(config_.populated_bytes + config_.memory_bytes / kWarmBookShare + kWarmExtraBytes);
   }
   auto report = migrate();

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/thread.h"
 #include "godwit/engine/convergence.h"
 
 #include "source_session_impl.h"
@@ -8,6 +9,10 @@
 namespace godwit::engine {
 
 Status SourceSession::Impl::begin_rounds() {
+  if (machine_.state() != SourceState::kFinalRound) {
+    // The handshake has deadlines; the rounds have time, and guests want the cores.
+    set_thread_role(ThreadRole::kBulk);
+  }
   rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   if (machine_.state() == SourceState::kFinalRound) {
     // The guest is stopped: what is left goes now, inside the blackout.

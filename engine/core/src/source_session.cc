@@ -32,7 +32,7 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
       sent_after_switch_(ledger_.region_pages()) {}
 
 void SourceSession::Impl::start() {
-  auto thread = try_start_thread("godwit-migrate", ThreadRole::kBulk, [this] { run(); });
+  auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
   if (!thread) {
     stamps_.began_ns = monotonic_ns();
     note_error(thread.error(), "source");

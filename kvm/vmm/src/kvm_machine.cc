@@ -257,7 +257,6 @@ Status KvmMachine::boot() {
     GODWIT_TRY(enter_payload(system_, vcpu, boot_, plan_));
   }
   phase_ = Phase::kRunning;
-  log_->entering(monotonic_ns());
   Status resumed;
   for (auto& thread : threads_) {
     if (auto one = thread->resume(); !one && resumed) {
@@ -482,6 +481,7 @@ Status KvmMachine::enter_all() {
     log_->pause(vcpus_[i].index(), stopped_tsc_[i], now);
   }
   phase_ = Phase::kRunning;
+  log_->entering(monotonic_ns());
   for (auto& thread : threads_) {
     GODWIT_TRY(thread->resume());
   }

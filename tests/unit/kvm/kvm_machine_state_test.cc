@@ -72,6 +72,7 @@ TEST_P(Moving, TwiceGoesOnWithCleanCanariesAndMemory) {
     for (std::size_t i = 0; i < after.vcpus.size(); ++i) {
       EXPECT_GT(after.vcpus[i].steps, before.vcpus[i].steps);
       EXPECT_EQ(after.vcpus[i].previous_step_ns, before.vcpus[i].last_step_ns);
+      EXPECT_GT(after.vcpus[i].first_step_here_ns, 0);
       EXPECT_GE(after.vcpus[i].first_counter, before.vcpus[i].last_counter);
     }
     guest->stop();

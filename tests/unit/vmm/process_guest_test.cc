@@ -109,6 +109,7 @@ TEST_P(EveryWorkload, GoesOnInAnotherMachine) {
   for (std::size_t i = 0; i < after.vcpus.size(); ++i) {
     EXPECT_GT(after.vcpus[i].steps, before.vcpus[i].steps);
     EXPECT_EQ(after.vcpus[i].previous_step_ns, before.vcpus[i].last_step_ns);
+    EXPECT_GT(after.vcpus[i].first_step_here_ns, 0);
     // The counter follows the host's clock through the move.
     const auto real = after.vcpus[i].first_step_ns - after.vcpus[i].previous_step_ns;
     const auto seen = after.vcpus[i].first_counter - after.vcpus[i].previous_counter;
