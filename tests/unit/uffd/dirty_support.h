@@ -2,8 +2,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "godwit/base/random.h"
 #include "godwit/engine/atomic_bitmap.h"
@@ -129,6 +133,38 @@ class Writers {
   std::atomic<bool> over_{false};
   std::atomic<std::uint64_t> writes_{0};
   std::vector<std::jthread> threads_;
+};
+
+/// A tracked memory, who consumes its marks, and the source under test.
+class TrackedMemoryTest : public testing::Test {
+ protected:
+  using Make = Result<std::unique_ptr<engine::DirtySource>> (*)(const engine::GuestMemory&);
+
+  void make(const std::vector<std::uint64_t>& region_pages,
+            Make make_source,
+            TestBacking backing = TestBacking::kMemfd) {
+    memory_ = std::make_unique<TestMemory>(region_pages, backing);
+    consumer_ = std::make_unique<Consumer>(memory_->get());
+    auto source = make_source(memory_->get());
+    ASSERT_TRUE(source) << source.error().message();
+    source_ = std::move(*source);
+  }
+  void start() {
+    const auto started = source_->start(*consumer_);
+    ASSERT_TRUE(started) << started.error().message();
+  }
+  void sync() {
+    const auto synced = source_->sync();
+    ASSERT_TRUE(synced) << synced.error().message();
+  }
+  void write(PageId page, std::uint64_t value = 1) {
+    guest_word(memory_->get(), page, 0).store(value, std::memory_order_relaxed);
+  }
+  const engine::GuestMemory& memory() { return memory_->get(); }
+
+  std::unique_ptr<TestMemory> memory_;
+  std::unique_ptr<Consumer> consumer_;
+  std::unique_ptr<engine::DirtySource> source_;
 };
 
 }  // namespace godwit::uffd
