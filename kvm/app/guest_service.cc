@@ -412,14 +412,18 @@ Status GuestService::migrate(const Json& request, ControlConnection& connection)
   GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kMigration));
   auto report = run_migration(decoded, *guest, connection);
   const bool completed = report && text_of((*report)["report"], "outcome") == "completed";
-  // The report goes out before anything tells this process to end.
+  if (!completed) {
+    // Who has the report may ask for the next migration at once.
+    finish_busy();
+  }
   answer(connection, report);
-  // In one step: a guest that is gone must not be found free by the next request.
-  const std::lock_guard lock(mutex_);
-  busy_ = Busy::kNo;
-  changed_.notify_all();
   if (completed) {
+    // The report goes out before anything tells this process to end; and a guest that is gone must
+    // not be found free by the next request.
+    const std::lock_guard lock(mutex_);
     end_ = End::kMigratedAway;
+    busy_ = Busy::kNo;
+    changed_.notify_all();
     end_event_.signal();
   }
   return {};

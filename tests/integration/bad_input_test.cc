@@ -292,12 +292,12 @@ class Taken : public testing::TestWithParam<Surroundings> {};
 
 TEST_P(Taken, IsSaidAndTheRestWorks) {
   if (::geteuid() != 0) {
-    GTEST_SKIP() << "needs root to take devices and system calls away";
+    GODWIT_MISSING("surroundings", "needs root to take devices and system calls away");
   }
   const auto& cell = GetParam();
   const auto ran = run(cell.arguments, cell.prepare);
   if (ran.code == kCannot) {
-    GTEST_SKIP() << "these surroundings cannot be made here";
+    GODWIT_MISSING("surroundings", "these surroundings cannot be made here");
   }
   EXPECT_EQ(ran.code, cell.code) << ran.all();
   EXPECT_THAT(ran.err, HasSubstr(cell.says)) << ran.all();

@@ -269,7 +269,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(BadMoment, FloorsTakeNoMemoryThatIsNotThere) {
   const MemoryGroup group(400ULL << 20);
   if (!group.usable()) {
-    GTEST_SKIP() << "no memory group can be made here";
+    GODWIT_MISSING("surroundings", "no memory group can be made here");
   }
   {
     GuestUnderTest guest(directory_, GuestUnderTest::kOptions, [&group] { group.join(); });
@@ -331,7 +331,7 @@ TEST_F(BadMoment, DiskUnderTheControlSocketIsFull) {
     });
     if (ran.code == kCannot) {
       ::rmdir(place.c_str());
-      GTEST_SKIP() << "no private mount can be made here";
+      GODWIT_MISSING("surroundings", "no private mount can be made here");
     }
     EXPECT_EQ(ran.code, 3) << ran.all();
     EXPECT_EQ(ran.out, "");
@@ -343,7 +343,7 @@ TEST_F(BadMoment, DiskUnderTheControlSocketIsFull) {
 TEST_F(BadMoment, TargetIsKilledForItsMemoryGroup) {
   const MemoryGroup group(160ULL << 20);
   if (!group.usable()) {
-    GTEST_SKIP() << "no memory group can be made here";
+    GODWIT_MISSING("surroundings", "no memory group can be made here");
   }
   GuestUnderTest guest(directory_);
   {
@@ -418,7 +418,7 @@ class OwnNetwork {
 TEST_F(BadMoment, NameServerSaysNothing) {
   OwnNetwork network;
   if (!network.usable()) {
-    GTEST_SKIP() << "no network of its own can be made here";
+    GODWIT_MISSING("surroundings", "no network of its own can be made here");
   }
   const auto servers = directory_.at("resolv.conf");
   std::ofstream(servers) << "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n";
@@ -436,6 +436,9 @@ TEST_F(BadMoment, NameServerSaysNothing) {
     own_mounts();
     or_leave(::mount(servers.c_str(), "/etc/resolv.conf", nullptr, MS_BIND, nullptr) == 0);
   };
+  if (run("status --help", prepare).code == kCannot) {
+    GODWIT_MISSING("surroundings", "no private mount can be made here");
+  }
   GuestUnderTest guest(directory_, GuestUnderTest::kOptions, prepare);
   Receiver target(directory_, "target", "", prepare);
   expect_error(guest.migrate("tcp:somewhere.example:7000", "--timeout 300ms"),
@@ -449,7 +452,7 @@ TEST_F(BadMoment, NameServerSaysNothing) {
 TEST_F(BadMoment, LinkGoesSilent) {
   OwnNetwork network;
   if (!network.usable()) {
-    GTEST_SKIP() << "no network of its own can be made here";
+    GODWIT_MISSING("surroundings", "no network of its own can be made here");
   }
   const auto prepare = [&network] { network.enter(); };
   GuestUnderTest guest(directory_, GuestUnderTest::kOptions, prepare);

@@ -86,11 +86,11 @@ class MisfitTarget : public BadTarget, public testing::WithParamInterface<Misfit
 TEST_P(MisfitTarget, RefusesWithAReasonAndWaitsForTheNext) {
   const auto& cell = GetParam();
   if (cell.prepare != nullptr && ::geteuid() != 0) {
-    GTEST_SKIP() << "needs root to take devices and system calls away";
+    GODWIT_MISSING("surroundings", "needs root to take devices and system calls away");
   }
   Receiver misfit(directory_, "misfit", cell.options, cell.prepare);
   if (misfit.process().ended() && misfit.process().wait() == kCannot) {
-    GTEST_SKIP() << "these surroundings cannot be made here";
+    GODWIT_MISSING("surroundings", "these surroundings cannot be made here");
   }
   ASSERT_TRUE(misfit.listens()) << misfit.process().err();
   const auto before = Holdings::settled(misfit.process().pid());
@@ -156,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(Targets,
 TEST_F(BadTarget, MemoryGroupLeavesTooLittle) {
   const MemoryGroup group(96ULL << 20);
   if (!group.usable()) {
-    GTEST_SKIP() << "no memory group can be made here";
+    GODWIT_MISSING("surroundings", "no memory group can be made here");
   }
   Receiver misfit(directory_, "misfit", "", [&group] { group.join(); });
   ASSERT_TRUE(misfit.listens()) << misfit.process().err();

@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "../require.h"
+
 namespace godwit::test {
 
 /// Has at least so many huge pages of 2 MiB free in the host's pool while it lives, and gives back
@@ -73,7 +75,7 @@ class HugePages {
 #define GODWIT_NEED_HUGE_PAGES(name, wanted)    \
   const ::godwit::test::HugePages name(wanted); \
   if (!name.reason().empty()) {                 \
-    GTEST_SKIP() << name.reason();              \
+    GODWIT_MISSING("hugepages", name.reason()); \
   }                                             \
   static_assert(true)
 

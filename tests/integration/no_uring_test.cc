@@ -18,6 +18,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "../require.h"
+
 namespace godwit::test {
 namespace {
 
@@ -96,7 +98,7 @@ class NoUring : public testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) {
-      GTEST_SKIP() << "needs root to become another user";
+      GODWIT_MISSING("surroundings", "needs root to become another user");
     }
     if (::access(GODWIT_COMMAND, X_OK) != 0) {
       FAIL() << "no command under test";

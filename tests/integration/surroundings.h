@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <iterator>
 
+#include "../require.h"
 #include "process.h"
 
 // What can be taken from a process before it starts. Each of these runs in the child; what it

@@ -1,12 +1,24 @@
+#include <cstring>
+
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
 #include "godwit/engine/convergence.h"
 
+#include "guest_bytes.h"
 #include "source_session_impl.h"
 
 namespace godwit::engine {
+namespace {
+
+// How stale-page is sure to hit: a mark may tell of a write that was sent all the same, because the
+// page went after it, and to lose that mark loses nothing. So the marks of a few pages are lost,
+// and when the guest has stopped, the first one that has changed since its mark was lost, and hence
+// since it was sent, stays lost; the others are made good.
+constexpr std::size_t kMostLost = 64;
+
+}  // namespace
 
 Status SourceSession::Impl::begin_rounds() {
   if (machine_.state() != SourceState::kFinalRound) {
@@ -63,8 +75,8 @@ Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
   last_dirtied_ =
       lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
            : ledger_.absorb_dirty(announce);
-  if (lose && !report_.injected_page) {
-    note_settled();
+  if (lose && stopped_) {
+    settle_loss(announce);
   }
   newly_pending_ = ledger_.pending_pages() - pending_before;
   return {};
@@ -74,28 +86,37 @@ bool SourceSession::Impl::loses(PageId page) {
   if (report_.injected_page) {
     return *report_.injected_page == page;
   }
-  // A page that was sent since the last sync may have been sent with what its mark tells of, and
-  // then nobody misses the mark.
-  const auto& candidates = options_.injection.candidates;
-  for (std::size_t i = 0; i < settled_.size(); ++i) {
-    const auto& run = candidates[i];
-    if (run.region == page.region && page.index >= run.first && page.index < run.end() &&
-        settled_[i][page.index - run.first]) {
-      report_.injected_page = page;
+  for (const auto& lost : lost_) {
+    if (lost.page == page) {
+      return true;
+    }
+  }
+  if (stopped_ || lost_.size() == kMostLost || ledger_.pending()[page.region].test(page.index)) {
+    return false;
+  }
+  for (const auto& run : options_.injection.candidates) {
+    if (run.region == page.region && page.index >= run.first && page.index < run.end()) {
+      copy_guest_page(lost_.emplace_back(Lost{page, {}}).content.data(), guest_page(page));
       return true;
     }
   }
   return false;
 }
 
-void SourceSession::Impl::note_settled() {
-  settled_.clear();
-  for (const auto& run : options_.injection.candidates) {
-    auto& settled = settled_.emplace_back(run.count);
-    for (std::uint64_t i = 0; i < run.count; ++i) {
-      settled[i] = !ledger_.pending()[run.region].test(run.first + i);
+void SourceSession::Impl::settle_loss(const DirtyLedger::Announce& announce) {
+  for (const auto& lost : lost_) {
+    if (!report_.injected_page &&
+        std::memcmp(lost.content.data(), guest_page(lost.page), kPageBytes) != 0) {
+      report_.injected_page = lost.page;
+    } else {
+      ledger_.add_pending({lost.page.region, lost.page.index, 1}, announce);
     }
   }
+  lost_.clear();
+}
+
+const std::byte* SourceSession::Impl::guest_page(PageId page) const {
+  return guest_.memory().regions[page.region].guest + page.index * kPageBytes;
 }
 
 void SourceSession::Impl::begin_round() {

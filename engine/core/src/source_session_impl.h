@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -81,10 +82,11 @@ class SourceSession::Impl {
   Status announce_populated(const DirtyLedger::Announce& announce);
   /// Harvests the dirty source into the ledger and tells the target.
   Status sync_dirty(const DirtyLedger::Announce& announce);
-  /// Chooses the first page that the guest would miss, and goes on losing its marks.
+  /// stale-page: whether the mark of this page is one of those that get lost.
   bool loses(PageId page);
-  /// For loses(): which candidates no lane will send before the next sync.
-  void note_settled();
+  /// stale-page: leaves one page stale that the guest will miss. Requires: the guest has stopped.
+  void settle_loss(const DirtyLedger::Announce& announce);
+  [[nodiscard]] const std::byte* guest_page(PageId page) const;
   void begin_round();
   void step(const Status& status);
   /// The lanes have done what they were told.
@@ -134,8 +136,13 @@ class SourceSession::Impl {
   Ordered ordered_ = Ordered::kNothing;
   std::uint64_t last_dirtied_ = 0;   // marks of the last sync
   std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
-  std::vector<std::vector<bool>> settled_;  // stale-page: a row a run of candidates, see loses()
-  std::uint64_t barrier_id_ = 0;     // of the last one sent
+  /// A page whose marks get lost, and what it held when the first of them did.
+  struct Lost {
+    PageId page;
+    std::array<std::byte, kPageBytes> content;
+  };
+  std::vector<Lost> lost_;
+  std::uint64_t barrier_id_ = 0;  // of the last one sent
   std::uint64_t previous_pending_ = 0;
   std::uint64_t pages_before_round_ = 0;
   std::uint64_t bytes_before_round_ = 0;

@@ -1,23 +1,18 @@
 #pragma once
 
-#include <cstdlib>
-#include <string>
-
 #include <gtest/gtest.h>
 
 #include "godwit/kvm/system.h"
 
+#include "../../require.h"
+
 /// Skips a test where KVM cannot be used, and says why; fails instead where GODWIT_REQUIRE asks for
 /// KVM.
-#define GODWIT_NEED_KVM()                                                                \
-  do {                                                                                   \
-    if (const auto why = ::godwit::kvm::unusable_reason(); !why.empty()) {               \
-      const char* require = std::getenv("GODWIT_REQUIRE");                               \
-      if (require != nullptr && std::string(require).find("kvm") != std::string::npos) { \
-        FAIL() << "KVM is required and cannot be used: " << why;                         \
-      }                                                                                  \
-      GTEST_SKIP() << why;                                                               \
-    }                                                                                    \
+#define GODWIT_NEED_KVM()                                                  \
+  do {                                                                     \
+    if (const auto why = ::godwit::kvm::unusable_reason(); !why.empty()) { \
+      GODWIT_MISSING("kvm", why);                                          \
+    }                                                                      \
   } while (false)
 
 /// Asserts that a Result or Status holds a value, and shows its error otherwise.

@@ -18,6 +18,8 @@
 #include "godwit/net/socket.h"
 #include "godwit/net/transport.h"
 
+#include "../../require.h"
+
 namespace godwit::net {
 
 inline constexpr std::int64_t kSecondNs = 1'000'000'000;
@@ -61,15 +63,11 @@ class TestHandler final : public engine::ChannelHandler {
 
 /// Skips a test where io_uring cannot be used, and says why; fails instead where GODWIT_REQUIRE
 /// asks for it.
-#define GODWIT_NEED_URING()                                                                \
-  do {                                                                                     \
-    if (const auto usable = ::godwit::net::probe_uring(); !usable) {                       \
-      const char* require = std::getenv("GODWIT_REQUIRE");                                 \
-      if (require != nullptr && std::string(require).find("uring") != std::string::npos) { \
-        FAIL() << "io_uring is required and cannot be used: " << usable.error().message(); \
-      }                                                                                    \
-      GTEST_SKIP() << usable.error().message();                                            \
-    }                                                                                      \
+#define GODWIT_NEED_URING()                                          \
+  do {                                                               \
+    if (const auto usable = ::godwit::net::probe_uring(); !usable) { \
+      GODWIT_MISSING("uring", usable.error().message());             \
+    }                                                                \
   } while (false)
 
 enum class Family { kTcp, kUnix };

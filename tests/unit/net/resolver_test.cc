@@ -1,5 +1,8 @@
 #include "resolver.h"
 
+#include <netdb.h>
+
+#include <memory>
 #include <semaphore>
 
 #include <gtest/gtest.h>
@@ -15,6 +18,11 @@ TEST(Resolver, ReadsNumericAddressesEvenWithoutTime) {
 }
 
 TEST(Resolver, ResolvesANameOfThisHost) {
+  addrinfo* known = nullptr;
+  if (::getaddrinfo("localhost", nullptr, nullptr, &known) != 0) {
+    GTEST_SKIP() << "this system does not know localhost (no /etc/hosts?)";
+  }
+  ::freeaddrinfo(known);
   const auto list =
       resolve({.host = "localhost", .port = 80}, 0, Deadline::after_ns(30 * kSecondNs));
   EXPECT_TRUE(list) << list.error().message();

@@ -19,17 +19,15 @@
 #include "godwit/engine/ports.h"
 #include "godwit/uffd/uffd.h"
 
+#include "../../require.h"
+
 /// Leaves the test with the reason when this host has no userfaultfd that can do `needed`; a
 /// failure instead where GODWIT_REQUIRE names uffd.
-#define GODWIT_NEEDS_UFFD(needed)                                          \
-  do {                                                                     \
-    if (const auto why = ::godwit::uffd::why_not(needed); !why.empty()) {  \
-      const char* require = std::getenv("GODWIT_REQUIRE");                 \
-      if (require != nullptr && std::strstr(require, "uffd") != nullptr) { \
-        FAIL() << "GODWIT_REQUIRE names uffd, but: " << why;               \
-      }                                                                    \
-      GTEST_SKIP() << why;                                                 \
-    }                                                                      \
+#define GODWIT_NEEDS_UFFD(needed)                                         \
+  do {                                                                    \
+    if (const auto why = ::godwit::uffd::why_not(needed); !why.empty()) { \
+      GODWIT_MISSING("uffd", why);                                        \
+    }                                                                     \
   } while (false)
 
 namespace godwit::uffd {

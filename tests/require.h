@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+namespace godwit::test {
+
+/// Whether GODWIT_REQUIRE, a list of names, asks for `facility`: kvm, uffd, uring, hugepages,
+/// surroundings (root, and what root may take from a process: mounts, networks, memory groups).
+inline bool required(const char* facility) {
+  const char* list = std::getenv("GODWIT_REQUIRE");
+  return list != nullptr && std::strstr(list, facility) != nullptr;
+}
+
+}  // namespace godwit::test
+
+/// Leaves a test that `facility` is missing for: skipped with the reason, or failed where
+/// GODWIT_REQUIRE names it.
+#define GODWIT_MISSING(facility, why)                                \
+  do {                                                               \
+    if (::godwit::test::required(facility)) {                        \
+      FAIL() << "GODWIT_REQUIRE names " facility ", but: " << (why); \
+    }                                                                \
+    GTEST_SKIP() << (why);                                           \
+  } while (false)
