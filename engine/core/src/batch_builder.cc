@@ -1,5 +1,7 @@
 #include "batch_builder.h"
 
+#include <algorithm>
+
 #include "guest_bytes.h"
 
 namespace godwit::engine {
@@ -18,6 +20,24 @@ void BatchBuilder::add_run(std::uint64_t page, wire::PageKind kind) {
     ++runs_.back().count;
   } else {
     runs_.push_back({page, 1, kind});
+  }
+}
+
+void BatchBuilder::note_zero_pages(RegionBitmaps& zero) const {
+  auto& pages = zero[plan_.region];
+  for (const auto& run : runs_) {
+    for (auto page = run.first; page < run.first + run.count;) {
+      const auto bit = static_cast<unsigned>(page % 64);
+      const auto count =
+          static_cast<unsigned>(std::min<std::uint64_t>(64 - bit, run.first + run.count - page));
+      const auto mask = bit_mask(bit, count);
+      if (run.kind == wire::PageKind::kZero) {
+        pages.set(page / 64, mask);
+      } else if ((pages.word(page / 64) & mask) != 0) {
+        pages.claim(page / 64, mask);
+      }
+      page += count;
+    }
   }
 }
 

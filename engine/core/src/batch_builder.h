@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "godwit/engine/atomic_bitmap.h"
 #include "godwit/engine/options.h"
 #include "godwit/engine/page_scheduler.h"
 #include "godwit/engine/ports.h"
@@ -32,6 +33,8 @@ class BatchBuilder {
   [[nodiscard]] std::uint32_t data_pages() const { return data_pages_; }
   [[nodiscard]] std::uint32_t zero_pages() const { return zero_pages_; }
   [[nodiscard]] const PageBatchPlan& plan() const { return plan_; }
+  /// Notes for every page of the frame whether it travels as a zero page.
+  void note_zero_pages(RegionBitmaps& zero) const;
 
  private:
   void add_run(std::uint64_t page, wire::PageKind kind);

@@ -8,7 +8,7 @@ FrameChannel::FrameChannel(std::unique_ptr<Channel> channel,
                            std::size_t max_body,
                            std::size_t read_ahead,
                            std::uint64_t first_sequence)
-    : channel_(std::move(channel)), reader_(max_body, read_ahead) {
+    : reader_(max_body, read_ahead), channel_(std::move(channel)) {
   reader_.expect_sequence(first_sequence);
 }
 

@@ -58,16 +58,18 @@ class FrameChannel : private ChannelHandler {
   void on_error(const Error& error) override;
   void start_next();
 
-  std::unique_ptr<Channel> channel_;
   wire::FrameReader reader_;
   wire::FrameWriter writer_;
   Events events_;
   std::deque<std::vector<std::byte>> queue_;  // front is on its way when queued_sending_
   bool queued_sending_ = false;
   bool broken_ = false;
-  std::array<std::byte, wire::kHeaderBytes> scratch_{};  // what still arrives after a break, until the channel ends
+  std::array<std::byte, wire::kHeaderBytes>
+      scratch_{};  // what still arrives after a break, until the channel ends
   wire::FrameHeader gather_header_{};
   std::vector<iovec> gather_;
+  std::unique_ptr<Channel>
+      channel_;  // last, so that it ends first: it reads what it sends from the members above
 };
 
 /// Engine sections and wire sections are the same shape.

@@ -32,7 +32,6 @@ struct BulkCounters {
   std::atomic<std::uint64_t> precopy_pages{0};
   std::atomic<std::uint64_t> background_pages{0};
   std::atomic<std::uint64_t> prefetched_pages{0};
-  std::atomic<std::uint64_t> zero_pages{0};
   std::atomic<std::uint64_t> payload_bytes{0};
   std::atomic<std::uint64_t> frame_bytes{0};
 };
@@ -44,6 +43,7 @@ struct BulkShared {
   DirtyLedger& ledger;
   PageScheduler& scheduler;
   RegionBitmaps& sent_after_switch;
+  RegionBitmaps& sent_as_zero;  ///< pages whose last copy went as a zero page
   std::atomic<std::uint64_t>& sent_twice;
   const std::atomic<bool>& switch_requested;  ///< ends a round early
   BulkCounters& counters;

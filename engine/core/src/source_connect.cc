@@ -83,6 +83,7 @@ Status SourceSession::Impl::open_channels() {
                  ledger_,
                  scheduler_,
                  sent_after_switch_,
+                 sent_as_zero_,
                  sent_twice_,
                  switch_requested_,
                  counters_},
@@ -93,8 +94,13 @@ Status SourceSession::Impl::open_channels() {
   GODWIT_TRY(bulk_->open(transport_, deadline));
   GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
   urgent_ = std::make_unique<SourceUrgent>(
-      SourceUrgent::Shared{
-          guest_.memory(), options_, ledger_, scheduler_, sent_after_switch_, sent_twice_},
+      SourceUrgent::Shared{guest_.memory(),
+                           options_,
+                           ledger_,
+                           scheduler_,
+                           sent_after_switch_,
+                           sent_as_zero_,
+                           sent_twice_},
       transport_,
       std::move(urgent),
       hello(wire::ChannelKind::kUrgent),
@@ -229,8 +235,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
 
 Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char* what) const {
   if (frame.header.epoch != epoch_) {
-    return fail(
-        ErrorCode::kProtocol, "epoch", fmt::format("{} of another epoch", what));
+    return fail(ErrorCode::kProtocol, "epoch", fmt::format("{} of another epoch", what));
   }
   return {};
 }

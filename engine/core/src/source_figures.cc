@@ -1,18 +1,21 @@
 #include "source_figures.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "figures.h"
 
 namespace godwit::engine {
 
-void fill_pages(MigrationReport& report, const BulkCounters& sent, std::uint64_t unique_pages) {
+void fill_pages(MigrationReport& report,
+                const BulkCounters& sent,
+                std::uint64_t unique_pages,
+                RegionBitmaps& sent_as_zero) {
   // The lanes have ended or done their last order: see BulkCounters.
   const auto value = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
-  report.payload_bytes =
-      value(sent.payload_bytes) + (report.pages_demand + report.pages_overtaken) * kPageBytes;
+  report.payload_bytes += value(sent.payload_bytes);
   report.pages_populated = unique_pages;
   report.pages_background = value(sent.background_pages);
   report.pages_prefetched = value(sent.prefetched_pages);
@@ -20,7 +23,13 @@ void fill_pages(MigrationReport& report, const BulkCounters& sent, std::uint64_t
       value(sent.precopy_pages) + value(sent.background_pages) + report.pages_demand;
   const auto unique = std::min(copies, unique_pages);
   report.pages_resent = copies - unique;
-  report.pages_zero = std::min(value(sent.zero_pages), unique);
+  std::uint64_t zero = 0;
+  for (RegionIndex region = 0; region < sent_as_zero.size(); ++region) {
+    sent_as_zero[region].harvest([&zero](std::uint64_t, std::uint64_t bits) {
+      zero += static_cast<unsigned>(std::popcount(bits));
+    });
+  }
+  report.pages_zero = std::min(zero, unique);
   report.pages_sent = unique - report.pages_zero;
 }
 

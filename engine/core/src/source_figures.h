@@ -21,8 +21,12 @@ struct SourceStamps {
   std::int64_t prealloc_ns = 0;  ///< a duration: how long the target populated its memory
 };
 
-/// The report's pages by class. Requires: the urgent loop's figures are in the report.
-void fill_pages(MigrationReport& report, const BulkCounters& sent, std::uint64_t unique_pages);
+/// The report's pages by class. Requires: the urgent loop's figures are in the report, and nobody
+/// sends any more.
+void fill_pages(MigrationReport& report,
+                const BulkCounters& sent,
+                std::uint64_t unique_pages,
+                RegionBitmaps& sent_as_zero);
 
 /// The report's times; of an unfinished migration only what was reached.
 void fill_times(MigrationReport& report,

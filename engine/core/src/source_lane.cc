@@ -320,7 +320,7 @@ void SourceLane::account(Slot& slot, const BatchBuilder& frame) {
     counter.fetch_add(value, std::memory_order_relaxed);  // published by complete_order()
   };
   const auto pages = frame.data_pages() + frame.zero_pages();
-  add(counters.zero_pages, frame.zero_pages());
+  frame.note_zero_pages(bulk_.shared_.sent_as_zero);
   add(counters.payload_bytes, std::uint64_t{frame.data_pages()} * kPageBytes);
   add(counters.frame_bytes, frame.body_length());
   if (!streaming()) {

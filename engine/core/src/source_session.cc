@@ -29,7 +29,8 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
       options_(std::move(options)),
       ledger_(pages_of(guest.memory())),
       scheduler_(ledger_),
-      sent_after_switch_(ledger_.region_pages()) {}
+      sent_after_switch_(ledger_.region_pages()),
+      sent_as_zero_(ledger_.region_pages()) {}
 
 void SourceSession::Impl::start() {
   auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
@@ -322,12 +323,13 @@ void SourceSession::Impl::fill_report(std::int64_t ended_ns) {
     report_.urgent_bytes = urgent_->bytes_sent();
     report_.pages_demand = urgent_->demand_pages();
     report_.pages_overtaken = urgent_->overtaken_pages();
+    report_.payload_bytes = urgent_->payload_bytes();
   }
   report_.wire_bytes =
       (bulk_ ? bulk_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
   report_.pages_sent_twice = sent_twice_.load(std::memory_order_relaxed);
   report_.channels = options_.channels;
-  fill_pages(report_, counters_, ledger_.unique_pages());
+  fill_pages(report_, counters_, ledger_.unique_pages(), sent_as_zero_);
   const bool completed = machine_.state() == SourceState::kCompleted;
   if (completed) {
     check_books();

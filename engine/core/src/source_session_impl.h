@@ -123,6 +123,7 @@ class SourceSession::Impl {
   DirtyLedger ledger_;
   PageScheduler scheduler_;
   RegionBitmaps sent_after_switch_;
+  RegionBitmaps sent_as_zero_;
   std::atomic<std::uint64_t> sent_twice_{0};
   BulkCounters counters_;
 

@@ -45,8 +45,8 @@ Status SourceUrgent::start() {
              }
            }}));
   channel_->send(wire::MessageType::kHello, hello_);
-  GODWIT_TRY_ASSIGN(
-      thread_, try_start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); }));
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); }));
   return {};
 }
 
@@ -145,6 +145,10 @@ void SourceUrgent::pump() {
     queue_.pop_front();
   }
   builder_.build(plan, wire::PagePhase::kUrgent, false);
+  builder_.note_zero_pages(shared_.sent_as_zero);
+  // relaxed: a figure, read when this thread has ended.
+  payload_bytes_.fetch_add(std::uint64_t{builder_.data_pages()} * kPageBytes,
+                           std::memory_order_relaxed);
   channel_->send_pages(builder_.parts(),
                        builder_.body_length(),
                        builder_.body_hash(),

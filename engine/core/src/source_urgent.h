@@ -26,6 +26,7 @@ class SourceUrgent {
     DirtyLedger& ledger;
     PageScheduler& scheduler;
     RegionBitmaps& sent_after_switch;
+    RegionBitmaps& sent_as_zero;
     std::atomic<std::uint64_t>& sent_twice;
   };
   /// Called from the urgent thread.
@@ -53,6 +54,9 @@ class SourceUrgent {
   [[nodiscard]] std::uint64_t overtaken_pages() const {
     return overtaken_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] std::uint64_t payload_bytes() const {
+    return payload_bytes_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint64_t bytes_sent() const { return channel_->channel().bytes_sent(); }
 
  private:
@@ -74,6 +78,7 @@ class SourceUrgent {
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> demand_{0};
   std::atomic<std::uint64_t> overtaken_{0};
+  std::atomic<std::uint64_t> payload_bytes_{0};
   std::jthread thread_;
 };
 

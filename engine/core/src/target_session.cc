@@ -28,9 +28,9 @@ constexpr std::int64_t kFlushNs = 1'000'000'000;
 
 }  // namespace
 
-// The control thread. It accepts channels until all three are open, runs the machine
+// The control thread. It accepts channels until all are open, runs the machine
 // (target_machine.h) on what the source says, and loads and starts the guest. Pages and faults are
-// the other two threads' (target_threads.h).
+// other threads' (target_threads.h).
 class TargetSession::Impl {
  public:
   Impl(TargetHost& host, Listener& listener, Transport& transport, TargetOptions options)

@@ -21,8 +21,9 @@ std::uint64_t page_set_hash(PageId page);
 /// A page is pending (the target's copy is old or missing, and the target has been told so), then
 /// in flight (claimed by exactly one sender), then with the target; a write makes it pending again.
 ///
-/// Before the switch only the migration thread changes the book; after it the migration thread and
-/// the urgent loop claim pages from it concurrently, and nothing becomes pending any more.
+/// Only the migration thread makes pages pending, and only before the switch. Senders claim them:
+/// the lanes of the bulk channels in every phase, and the urgent loop after the switch, all
+/// concurrently.
 class DirtyLedger {
  public:
   using Announce = std::function<void(PageRun)>;

@@ -12,8 +12,8 @@
 namespace godwit::engine {
 
 /// One outgoing migration: binds the source machine, the page plane, the ports and the threads.
-/// Threads: a dedicated migration thread (rounds, handover, background stream) and an urgent thread
-/// (demand faults); both are this object's. Calls below from any thread.
+/// Threads: a dedicated migration thread (the machine, rounds, handover), lanes (what bulk channels
+/// carry) and an urgent thread (demand faults); all are this object's. Calls below from any thread.
 class SourceSession {
  public:
   /// `guest` and `transport` outlive the session.
