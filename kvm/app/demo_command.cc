@@ -152,8 +152,7 @@ Status Demo::check_environment() {
   // Floors are measured and their memory is given back before the target gets any.
   const auto floors = line_.migration.floors ? floors_memory_bytes(config_) : 0;
   const auto needed =
-      kProcessesBytes +
-      (huge_pages ? floors : config_.populated_bytes + std::max(target, floors));
+      kProcessesBytes + (huge_pages ? floors : config_.populated_bytes + std::max(target, floors));
   if (const auto available = available_memory(); available < needed) {
     return fail(
         ErrorCode::kNoMemory,
@@ -197,7 +196,8 @@ Status Demo::start_target() {
   if (injection_.fault == engine::InjectedFault::kSkipRegister) {
     arguments.emplace_back("--inject-skip-register");
   }
-  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  GODWIT_TRY_ASSIGN(const auto where, NetworkNamespace::open(line_.target_netns, "--target-netns"));
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, where));
   target_.emplace(std::move(child));
   auto address = target_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
   if (!address) {
@@ -237,7 +237,8 @@ Status Demo::start_source() {
                                            std::to_string(config.seed),
                                            "--transport",
                                            transport_};
-  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  GODWIT_TRY_ASSIGN(const auto where, NetworkNamespace::open(line_.source_netns, "--source-netns"));
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, where));
   source_.emplace(std::move(child));
   auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
   if (!ready) {
