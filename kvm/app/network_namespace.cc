@@ -23,8 +23,13 @@ Result<NetworkNamespace> NetworkNamespace::open(const std::string& name, const c
   const auto path = name.find('/') == std::string::npos ? kNamed + name : name;
   Fd there(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!there.valid()) {
-    return fail_errno(
-        errno, option, fmt::format("{}: make it with 'ip netns add', or name its path", path));
+    const bool missing = errno == ENOENT;
+    return fail_errno(errno,
+                      option,
+                      fmt::format("{}: {}",
+                                  path,
+                                  missing ? "make it with 'ip netns add', or name its path"
+                                          : "cannot be opened (be root)"));
   }
   if (::ioctl(there.get(), NS_GET_NSTYPE) != CLONE_NEWNET) {
     // The surroundings, not the command line: whatever lies at that path today.

@@ -25,8 +25,8 @@ struct LinkSpec {
   double loss = 0;             ///< share of packets, 0 to 1
   std::uint64_t buffer_bytes =
       0;  ///< of the bottleneck, tail drop; never 0 where there is a bandwidth
-  std::optional<Stall> stall;
-  std::optional<std::int64_t> cut_after_ns;  ///< from then on nothing arrives any more
+  std::optional<Stall> stall{};
+  std::optional<std::int64_t> cut_after_ns{};  ///< from then on nothing arrives any more
   /// Carried by the emulator; a link of which only the bandwidth is said is the kernel's.
   bool emulated = false;
 };

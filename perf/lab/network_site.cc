@@ -25,6 +25,7 @@ namespace {
 /// Packets that wait for the emulator: it decides what is dropped, not the device.
 constexpr int kDeviceQueue = 10'000;
 constexpr std::int64_t kToolTimeoutNs = 20'000'000'000;
+constexpr const char* kNoIpv6 = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
 constexpr const char* kCongestion = "/proc/sys/net/ipv4/tcp_congestion_control";
 
 /// Runs `body` on a thread of its own, since what it does to its namespace is for life.
@@ -74,14 +75,16 @@ Status switch_on(int socket, const std::string& device) {
   return {};
 }
 
+bool write_setting(const char* path, std::string_view value) {
+  const Fd file(::open(path, O_WRONLY | O_CLOEXEC));
+  return file.valid() &&
+         ::write(file.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
 /// The same for whoever is measured here. A namespace may choose only what the host allows to all.
 void choose_congestion() {
-  for (const std::string name : {"cubic", "reno"}) {
-    const Fd file(::open(kCongestion, O_WRONLY | O_CLOEXEC));
-    if (file.valid() &&
-        ::write(file.get(), name.data(), name.size()) == static_cast<ssize_t>(name.size())) {
-      return;
-    }
+  if (!write_setting(kCongestion, "cubic")) {
+    (void)write_setting(kCongestion, "reno");  // every kernel has it
   }
 }
 
@@ -99,6 +102,8 @@ Result<NetworkSite> NetworkSite::create() {
       return fail_errno(errno, "open", "/proc/thread-self/ns/net");
     }
     choose_congestion();
+    // It would send packets of its own, and the first packet on a link starts the link's clock.
+    (void)write_setting(kNoIpv6, "1");
     GODWIT_TRY_ASSIGN(const auto socket, control_socket());
     return switch_on(socket.get(), "lo");
   });
