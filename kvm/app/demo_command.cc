@@ -447,6 +447,8 @@ void Demo::stop_children() {
           child->terminate();  // it keeps a guest that others rely on; the demo's end is their end
         }
       }
+    } else {
+      child->terminate();  // still starting: no guest yet, and nobody to ask
     }
     child->wait(Deadline::after_ns(hurried_ ? kHurriedStopNs : kStopTimeoutNs));
     child.reset();
