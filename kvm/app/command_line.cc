@@ -353,6 +353,22 @@ bool writes(vmm::Workload workload) {
          workload == vmm::Workload::kZipfWrite;
 }
 
+/// Each network namespace has a loopback of its own.
+Status check_namespaces(const CommandLine& line) {
+  if (line.source_netns == line.target_netns) {
+    return {};
+  }
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(line.listen));
+  if (address.is_unix() || !address.stays_here()) {
+    return {};
+  }
+  return fail(ErrorCode::kInvalidArgument,
+              "",
+              fmt::format("--listen {}: another network namespace does not reach it; give an "
+                          "address of the target's, --listen tcp:HOST:0",
+                          line.listen));
+}
+
 /// A fault that this guest and mode cannot show is a mistake of the caller, not a result.
 Status check_fault(const CommandLine& line) {
   const auto fault = line.migration.inject.fault;
@@ -515,6 +531,12 @@ class Parser {
                 "cut-before-commit or cut-after-commit",
                 into(line_.migration.inject, parse_fault));
     table.flag("--no-checksum", no_checksum_, "send frames without checksums");
+    table.value("--source-netns",
+                "network namespace that the source runs in, by name or path (this one)",
+                into_text(line_.source_netns));
+    table.value("--target-netns",
+                "the same for the target; --listen names an address in it",
+                into_text(line_.target_netns));
     table.flag("--warm", line_.warm, "touch and free as much memory before, for steady figures");
   }
 
@@ -532,6 +554,7 @@ class Parser {
       }
       line_.listen = line_.to;
     }
+    GODWIT_TRY(check_namespaces(line_));
     return check_fault(line_);
   }
 

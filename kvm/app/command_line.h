@@ -53,7 +53,9 @@ struct CommandLine {
   MigrationSettings migration;
   std::optional<PageId> drop_page;  ///< receive, for demo: the page of drop-page
   bool skip_register = false;       ///< receive, for demo
-  bool warm = false;  ///< demo
+  bool warm = false;                ///< demo
+  std::string source_netns;         ///< demo: a name or a path; empty = ours
+  std::string target_netns;         ///< the same
   bool json = false;
 };
 

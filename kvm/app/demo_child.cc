@@ -38,7 +38,8 @@ int wait_ms(Deadline deadline) {
 
 }  // namespace
 
-Result<DemoChild> DemoChild::start(const std::vector<std::string>& arguments) {
+Result<DemoChild> DemoChild::start(const std::vector<std::string>& arguments,
+                                   const NetworkNamespace& where) {
   std::vector<std::string> words{"godwit"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
@@ -54,13 +55,14 @@ Result<DemoChild> DemoChild::start(const std::vector<std::string>& arguments) {
   Fd read_end(pipe[0]);
   const Fd write_end(pipe[1]);
   const auto parent = ::getpid();
-  const auto pid = ::fork();
-  if (pid == 0) {
-    become(pointers.data(), write_end.get(), parent);
-  }
-  if (pid < 0) {
-    return fail_errno(errno, "fork");
-  }
+  pid_t pid = -1;
+  GODWIT_TRY(where.within([&]() -> Status {
+    pid = ::fork();  // a child is where its parent is now
+    if (pid == 0) {
+      become(pointers.data(), write_end.get(), parent);
+    }
+    return pid < 0 ? Status(fail_errno(errno, "fork")) : Status();
+  }));
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd.valid()) {
     const auto cause = errno;

@@ -9,6 +9,8 @@
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
 
+#include "network_namespace.h"
+
 namespace godwit::app {
 
 /// A child process that runs this same program. It dies with its parent, and a Ctrl-C at the
@@ -18,7 +20,9 @@ class DemoChild {
  public:
   /// Starts /proc/self/exe with `arguments`. Its stdout is read by first_line(); its stderr is
   /// ours.
-  static Result<DemoChild> start(const std::vector<std::string>& arguments);
+  /// `where`: the network namespace that it lives in. Errors: kIo, kPermission.
+  static Result<DemoChild> start(const std::vector<std::string>& arguments,
+                                 const NetworkNamespace& where);
   DemoChild(DemoChild&& other) noexcept;
   DemoChild& operator=(DemoChild&&) = delete;
   DemoChild(const DemoChild&) = delete;

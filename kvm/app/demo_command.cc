@@ -108,6 +108,8 @@ class Demo {
   vmm::GuestConfig config_;
   engine::Injection injection_;
   std::optional<PrivateDirectory> directory_;  // declared first: outlives the children
+  std::optional<NetworkNamespace> source_network_;
+  std::optional<NetworkNamespace> target_network_;
   std::optional<DemoChild> target_;
   std::optional<DemoChild> source_;
   std::unique_ptr<ControlConnection>
@@ -152,8 +154,7 @@ Status Demo::check_environment() {
   // Floors are measured and their memory is given back before the target gets any.
   const auto floors = line_.migration.floors ? floors_memory_bytes(config_) : 0;
   const auto needed =
-      kProcessesBytes +
-      (huge_pages ? floors : config_.populated_bytes + std::max(target, floors));
+      kProcessesBytes + (huge_pages ? floors : config_.populated_bytes + std::max(target, floors));
   if (const auto available = available_memory(); available < needed) {
     return fail(
         ErrorCode::kNoMemory,
@@ -170,6 +171,12 @@ Status Demo::check_environment() {
 
 Status Demo::start() {
   GODWIT_TRY(check_environment());
+  GODWIT_TRY_ASSIGN(auto source_network,
+                    NetworkNamespace::open(line_.source_netns, "--source-netns"));
+  GODWIT_TRY_ASSIGN(auto target_network,
+                    NetworkNamespace::open(line_.target_netns, "--target-netns"));
+  source_network_.emplace(std::move(source_network));
+  target_network_.emplace(std::move(target_network));
   GODWIT_TRY_ASSIGN(auto directory, PrivateDirectory::create());
   directory_.emplace(std::move(directory));
   GODWIT_TRY(start_target());
@@ -197,7 +204,7 @@ Status Demo::start_target() {
   if (injection_.fault == engine::InjectedFault::kSkipRegister) {
     arguments.emplace_back("--inject-skip-register");
   }
-  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *target_network_));
   target_.emplace(std::move(child));
   auto address = target_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
   if (!address) {
@@ -237,7 +244,7 @@ Status Demo::start_source() {
                                            std::to_string(config.seed),
                                            "--transport",
                                            transport_};
-  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments));
+  GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *source_network_));
   source_.emplace(std::move(child));
   auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
   if (!ready) {
@@ -440,6 +447,8 @@ void Demo::stop_children() {
           child->terminate();  // it keeps a guest that others rely on; the demo's end is their end
         }
       }
+    } else {
+      child->terminate();  // still starting: no guest yet, and nobody to ask
     }
     child->wait(Deadline::after_ns(hurried_ ? kHurriedStopNs : kStopTimeoutNs));
     child.reset();

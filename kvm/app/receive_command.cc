@@ -20,11 +20,6 @@
 namespace godwit::app {
 namespace {
 
-bool stays_here(const net::Address& address) {
-  const auto& host = address.host;
-  return address.is_unix() || host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
-}
-
 engine::TargetOptions target_options(const CommandLine& line) {
   engine::TargetOptions options;
   options.timeout_ns = line.migration.source.timeout_ns;
@@ -74,7 +69,7 @@ Status Receiver::listen() {
   if (!note.empty()) {
     print_to(stderr, note + "\n");
   }
-  if (!stays_here(address)) {
+  if (!address.stays_here()) {
     complain(fmt::format("warning: listening on {}: guest memory will travel in plain text",
                          address.host));
   }

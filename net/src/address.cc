@@ -14,6 +14,10 @@ constexpr std::string_view kUnix = "unix:";
 
 }  // namespace
 
+bool Address::stays_here() const {
+  return is_unix() || host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+}
+
 Result<Address> parse_address(std::string_view text) {
   const auto wrong = [text](const char* why) {
     return fail(ErrorCode::kInvalidArgument, "address", fmt::format("\"{}\": {}", text, why));

@@ -17,9 +17,7 @@ Result<Side> side_of(const Library& library,
                      const char* label,
                      const std::string& godwit) {
   GODWIT_TRY_ASSIGN(auto scenario, library.scenario(name));
-  for (const auto& change : changes) {
-    GODWIT_TRY(set_option(scenario.options, change));
-  }
+  GODWIT_TRY(set_members(scenario, changes));
   auto points = scenario.points();
   if (points.size() != 1) {
     return fail(ErrorCode::kInvalidArgument,

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "figures.h"
+#include "link.h"
 #include "runner.h"
 #include "stats.h"
 #include "table.h"
@@ -32,6 +33,9 @@ class RunSet {
     if (interrupted_) {
       return kExitInterrupted;
     }
+    if (measured_ == 0) {
+      return kExitEnvironment;  // everything was left out, and why has been told
+    }
     return failed_ == 0 && missed_ == 0 ? kExitOk : kExitFailed;
   }
 
@@ -58,6 +62,11 @@ class RunSet {
         sides.push_back({other.name, point, common_.godwit});
       }
     }
+    GODWIT_TRY_ASSIGN(const bool possible, links_possible(scenario, sides));
+    if (!possible) {
+      return {};
+    }
+    ++measured_;
     RunnerOptions options;
     options.rounds = line_.runs != 0 ? line_.runs : scenario.runs;
     options.interrupt_fd = common_.interrupt_fd;
@@ -70,6 +79,24 @@ class RunSet {
       GODWIT_TRY(check_limits(scenario, sides, measured, own));
     }
     return {};
+  }
+
+  /// Whether the links of all sides can be made here; if not the scenario is left out, said so.
+  Result<bool> links_possible(const Scenario& scenario, const std::vector<Side>& sides) {
+    for (const auto& side : sides) {
+      if (side.point.link.is_null()) {
+        continue;
+      }
+      GODWIT_TRY_ASSIGN(const auto spec, parse_link(side.point.link, side.point.scenario));
+      const auto reason = link_unusable_reason(spec);
+      if (!reason.empty()) {
+        fmt::print(stderr, "left out: {}, which runs over a link: {}\n", scenario.name, reason);
+        GODWIT_TRY(results_.write(
+            "left_out", {{"set", line_.name}, {"scenario", scenario.name}, {"reason", reason}}));
+        return false;
+      }
+    }
+    return true;
   }
 
   Status summarize(const std::vector<Side>& sides, const Measured& measured) {
@@ -137,6 +164,7 @@ class RunSet {
   const RunLine& line_;
   Results& results_;
   Library library_;
+  std::uint64_t measured_ = 0;  ///< scenarios
   std::uint64_t failed_ = 0;
   std::uint64_t missed_ = 0;
   bool interrupted_ = false;

@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "child.h"
 #include "figures.h"
 #include "host.h"
+#include "link.h"
 
 namespace godwit::lab {
 namespace {
@@ -32,6 +34,7 @@ Json row_of(const Side& side,
   row["scenario"] = side.point.scenario;
   row["side"] = side.label;
   row["swept"] = side.point.swept;
+  row["link"] = nullptr;
   row["round"] = round;
   row["at_unix_s"] = realtime_ns() / 1'000'000'000;
   row["command"] = words;
@@ -68,7 +71,16 @@ class Runner {
     std::vector<std::string> words{side.godwit, "demo", "--json", "--warm"};
     const auto more = side.point.arguments();
     words.insert(words.end(), more.begin(), more.end());
+    std::optional<Link> link;
+    if (!side.point.link.is_null()) {
+      GODWIT_TRY(make_link(side, round, link));
+      const auto ends = link->demo_arguments();
+      words.insert(words.end(), ends.begin(), ends.end());
+    }
     auto row = row_of(side, options_, round, words);
+    if (link) {
+      row["link"] = link->json();
+    }
     GODWIT_TRY_ASSIGN(
         const auto ran,
         run_child(words, options_.interrupt_fd, Deadline::after_ns(options_.run_timeout_ns)));
@@ -85,6 +97,9 @@ class Runner {
       reason += ": " + last_line(ran.errors);
     }
     const auto figures = report.is_object() ? figures_of(report) : Json::object();
+    if (link && link->counts()) {
+      row["link_packets"] = counts_json(*link->counts());
+    }
     row["exit_code"] = ran.exit_code;
     row["verified"] = reason.empty();
     row["reason"] = reason;
@@ -97,6 +112,14 @@ class Runner {
     } else {
       ++measured_.failed;
     }
+    return {};
+  }
+
+  /// A new one for each run: nothing is remembered of the last, and its losses differ.
+  static Status make_link(const Side& side, std::uint64_t round, std::optional<Link>& link) {
+    GODWIT_TRY_ASSIGN(const auto spec, parse_link(side.point.link, side.point.scenario));
+    GODWIT_TRY_ASSIGN(auto made, Link::create(spec, round));
+    link.emplace(std::move(made));
     return {};
   }
 

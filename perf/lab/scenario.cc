@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "figures.h"
+#include "link_spec.h"
 
 namespace godwit::lab {
 namespace {
@@ -67,6 +68,56 @@ Result<Limit> parse_limit(const Json& json, bool has_against, const std::string&
   return limit;
 }
 
+/// Puts the members of a scenario's `options` or `link` into every point; a list multiplies them.
+void spread(std::vector<Point>& points,
+            const Json& members,
+            Json Point::*into,
+            const std::string& prefix) {
+  if (!members.is_object()) {
+    return;
+  }
+  for (auto& point : points) {
+    point.*into = Json::object();
+  }
+  for (const auto& [name, value] : members.items()) {
+    const bool sweep = value.is_array();
+    const auto values = sweep ? value : Json::array({value});
+    std::vector<Point> next;
+    for (const auto& point : points) {
+      for (const auto& one : values) {
+        auto more = point;
+        (more.*into)[name] = one;
+        if (sweep) {
+          more.swept[prefix + name] = one;
+        }
+        next.push_back(std::move(more));
+      }
+    }
+    points = std::move(next);
+  }
+}
+
+/// Every combination of the link's values has to make sense.
+Status check_link(const Scenario& scenario, const std::string& origin) {
+  if (scenario.link.is_null()) {
+    return {};
+  }
+  for (const auto* option : {"listen", "to", "source_netns", "target_netns"}) {
+    if (scenario.options.contains(option)) {
+      return bad(origin, fmt::format("option '{}' is set by the lab itself for a link", option));
+    }
+  }
+  for (const auto& [name, value] : scenario.link.items()) {
+    if (value.is_array() && value.empty()) {
+      return bad(origin, fmt::format("'{}' of 'link' is an empty list", name));
+    }
+  }
+  for (const auto& point : scenario.points()) {
+    GODWIT_TRY(parse_link(point.link, origin));
+  }
+  return {};
+}
+
 Result<Json> parse_file(const std::filesystem::path& path) {
   std::ifstream file(path);
   if (!file) {
@@ -109,22 +160,8 @@ std::vector<std::string> Point::arguments() const {
 
 std::vector<Point> Scenario::points() const {
   std::vector<Point> points{{name, Json::object(), Json::object()}};
-  for (const auto& [option, value] : options.items()) {
-    const bool sweep = value.is_array();
-    const auto values = sweep ? value : Json::array({value});
-    std::vector<Point> next;
-    for (const auto& point : points) {
-      for (const auto& one : values) {
-        auto more = point;
-        more.options[option] = one;
-        if (sweep) {
-          more.swept[option] = one;
-        }
-        next.push_back(std::move(more));
-      }
-    }
-    points = std::move(next);
-  }
+  spread(points, link, &Point::link, "link.");
+  spread(points, options, &Point::options, "");
   return points;
 }
 
@@ -137,6 +174,8 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
       scenario.description = value.get<std::string>();
     } else if (name == "options" && value.is_object()) {
       scenario.options = value;
+    } else if (name == "link" && value.is_object()) {
+      scenario.link = value;
     } else if (name == "runs" && value.is_number_unsigned() && value.get<unsigned>() > 0) {
       scenario.runs = value.get<unsigned>();
     } else if (name == "against" && value.is_string()) {
@@ -149,6 +188,7 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
     return bad(origin, "needs 'name' and 'options'");
   }
   GODWIT_TRY(check_options(scenario.options, origin));
+  GODWIT_TRY(check_link(scenario, origin));
   if (json.contains("limits")) {
     for (const auto& entry : json.at("limits")) {
       GODWIT_TRY_ASSIGN(auto limit, parse_limit(entry, !scenario.against.empty(), origin));
@@ -218,6 +258,20 @@ Result<std::vector<std::string>> Library::list() const {
   }
   std::sort(lines.begin(), lines.end());
   return lines;
+}
+
+Status set_members(Scenario& scenario, const std::vector<std::string>& texts) {
+  constexpr std::string_view kLink = "link.";
+  for (const auto& text : texts) {
+    const auto equals = text.find('=');
+    if (text.rfind(kLink, 0) != 0 || equals == std::string::npos) {
+      GODWIT_TRY(set_option(scenario.options, text));
+      continue;
+    }
+    GODWIT_TRY(set_link_member(
+        scenario.link, text.substr(kLink.size(), equals - kLink.size()), text.substr(equals + 1)));
+  }
+  return check_link(scenario, scenario.name);  // members may need each other
 }
 
 Status set_option(Json& options, const std::string& text) {

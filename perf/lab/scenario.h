@@ -22,8 +22,9 @@ struct Limit {
 /// One point to measure: a scenario with one value for each option.
 struct Point {
   std::string scenario;
-  Json options;  ///< option of `godwit demo`, without dashes -> value
-  Json swept;    ///< those options that the scenario sweeps over; empty object = none
+  Json options;         ///< option of `godwit demo`, without dashes -> value
+  Json swept;           ///< those options that the scenario sweeps over; empty object = none
+  Json link = nullptr;  ///< what link_spec.h reads, one value for each member; null = loopback
   /// "standard vcpus=2": the scenario and what is swept.
   [[nodiscard]] std::string name() const;
   /// The options as arguments of `godwit demo`.
@@ -35,6 +36,7 @@ struct Scenario {
   std::string name;
   std::string description;
   Json options;         ///< a list as a value is a sweep
+  Json link = nullptr;  ///< the same; null = loopback
   unsigned runs = 5;    ///< of each point, unless --runs says otherwise
   std::string against;  ///< scenario whose runs are interleaved with these; empty = none
   std::vector<Limit> limits;
@@ -61,6 +63,10 @@ class Library {
   [[nodiscard]] Result<Json> load(const std::string& name, std::string& path) const;
   std::filesystem::path directory_;
 };
+
+/// Sets, from each "key=value", "link.MEMBER" of the scenario's link or else an option. Errors:
+/// kInvalidArgument.
+Status set_members(Scenario& scenario, const std::vector<std::string>& texts);
 
 /// Sets one option from "key=value" (a size, a number, a word, true or false). Errors:
 /// kInvalidArgument.

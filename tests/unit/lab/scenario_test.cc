@@ -74,6 +74,33 @@ TEST(Scenario, SetOptionReadsWordsAndFlags) {
   EXPECT_FALSE(set_option(options, "json=true"));
 }
 
+TEST(Scenario, LinksAreSweptAndChecked) {
+  auto json = minimal();
+  EXPECT_TRUE(parse_scenario(json, "file")->points()[0].link.is_null());
+  json["link"] = {{"bandwidth", "1Gbit"}, {"delay_us", {0, 500}}};
+  json["options"]["vcpus"] = {1, 2};
+  const auto points = parse_scenario(json, "file")->points();
+  ASSERT_EQ(points.size(), 4U);
+  EXPECT_EQ(points[1].name(), "x link.delay_us=0 vcpus=2");
+  EXPECT_EQ(points[3].link, Json::parse(R"({"bandwidth": "1Gbit", "delay_us": 500})"));
+  json["link"]["delay_us"] = {0, -5};
+  EXPECT_NE(refusal(json).find("'delay_us' is no whole number"), std::string::npos);
+  json["link"] = {{"delay_us", Json::array()}};
+  EXPECT_NE(refusal(json).find("empty list"), std::string::npos);
+  json["link"] = Json::object();
+  json["options"]["listen"] = "tcp:127.0.0.1:0";
+  EXPECT_NE(refusal(json).find("'listen' is set by the lab itself"), std::string::npos);
+}
+
+TEST(Scenario, MembersOfOptionsAndLinkAreSetTogether) {
+  auto scenario = *parse_scenario(minimal(), "file");
+  ASSERT_TRUE(
+      set_members(scenario, {"link.buffer_bytes=65536", "link.bandwidth=1Gbit", "vcpus=2"}));
+  EXPECT_EQ(scenario.link, Json::parse(R"({"buffer_bytes": 65536, "bandwidth": "1Gbit"})"));
+  EXPECT_EQ(scenario.options["vcpus"], "2");
+  EXPECT_FALSE(set_members(scenario, {"link.speed=1"}));
+}
+
 TEST(Library, EveryFileIsAScenarioOrASetOfSuch) {
   const std::filesystem::path directory(GODWIT_SCENARIOS);
   const Library library(directory);

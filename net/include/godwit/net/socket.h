@@ -15,6 +15,8 @@ struct Address {
   std::uint16_t port = 0;
   std::string path{};  ///< not empty: a Unix stream socket, and host and port mean nothing
   [[nodiscard]] bool is_unix() const { return !path.empty(); }
+  /// Whether what is sent there does not leave this machine: a Unix socket or a loopback address.
+  [[nodiscard]] bool stays_here() const;
   friend bool operator==(const Address&, const Address&) = default;
 };
 
