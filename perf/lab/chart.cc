@@ -84,8 +84,8 @@ Tics linear_tics(const Axis& axis, double low, double high) {
 }
 
 Tics log_tics(const Axis& axis, double low, double high) {
-  static const std::array<std::vector<double>, 3> kPerDecade{
-      {{1}, {1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 7}}};
+  static const std::array<std::vector<double>, 4> kPerDecade{
+      {{1}, {1, 3}, {1, 2, 5}, {1, 1.5, 2, 3, 4, 5, 7}}};
   for (const auto& factors : kPerDecade) {
     Tics tics;
     for (auto decade = std::floor(std::log10(low)); std::pow(10, decade) <= high; ++decade) {

@@ -44,7 +44,8 @@ struct Series {
   std::string name;
   std::size_t style = 0;  ///< colour and shape
   Mark mark = Mark::kDots;
-  std::vector<Dot> dots;
+  std::vector<Dot> dots = {};
+  bool in_legend = true;  ///< what a pair of series shares stands there once
 };
 
 /// A stretch of the x axis that is shaded from top to bottom.

@@ -30,10 +30,10 @@ nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0}
 .soft,small,figcaption{color:var(--soft)}
 .bad{color:var(--bad)}
 .good{color:var(--good)}
-.note{border-left:4px solid var(--bad);padding:.2rem .8rem;background:var(--card)}
+.note{border-left:4px solid var(--bad);padding:.5rem .8rem;margin:.8rem 0;background:var(--card)}
 .plots{display:grid;grid-template-columns:minmax(0,1fr);gap:1rem;margin:1rem 0}
 @media(min-width:56rem){.plots{grid-template-columns:repeat(2,minmax(0,1fr))}
-.plots .wide{grid-column:1/-1;max-width:52rem}}
+.hero .plot{grid-column:1/-1;max-width:46rem}}
 .plot{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:.8rem}
 figure{margin:0}
 figcaption{font-size:.85rem;margin:.3rem 0}
@@ -86,7 +86,7 @@ std::string key_of(const Series& series) {
 std::string legend_of(const Chart& chart) {
   std::string items;
   for (const auto& series : chart.series) {
-    if (series.mark != Mark::kPairs) {
+    if (series.mark != Mark::kPairs && series.in_legend) {
       items += fmt::format("<li>{}{}</li>", key_of(series), escape(series.name));
     }
   }

@@ -98,11 +98,20 @@ class Page {
     }
     std::string text = "<h1>Live migration, measured</h1>\n" +
                        paragraph(fmt::format("godwit-lab, from {}.", title), "soft");
-    text += paragraph(fmt::format("{} of {} verified: the guest has checked every page. {} to {}.",
+    text += paragraph(fmt::format("{} of {} verified: the guest has checked every page. {}{}.",
                                   verified,
                                   counted(rows_.runs.size(), "run"),
                                   date_of(first),
-                                  date_of(last)));
+                                  date_of(last) == date_of(first) ? "" : " to " + date_of(last)));
+    std::set<std::string> peers;
+    for (const auto& run : rows_.runs) {
+      if (run.peer.is_object()) {
+        peers.insert(text_at(run.peer, "/name") + " " + text_at(run.peer, "/version"));
+      }
+    }
+    for (const auto& peer : peers) {
+      text += paragraph("Peer: " + peer + ".");
+    }
     std::string names;
     for (const auto& commit : commits) {
       names += (names.empty() ? "" : ", ") + commit;
@@ -208,7 +217,7 @@ class Page {
     text += main_table(name, groups) + limits_of(name) + warnings_of(groups);
     std::string plots;
     auto colours = palette_;
-    if (scenarios_.size() > 1) {
+    if (scenarios_.size() > 1 && groups.size() > 1) {
       GODWIT_TRY(add_chart(plots, downtime_chart(groups, id + "-downtime", colours)));
     }
     GODWIT_TRY(add_chart(plots, fault_chart(groups, Faults::kEngine, id + "-faults", colours)));

@@ -40,7 +40,7 @@ Series& series_in(Chart& chart, const std::string& name, std::size_t style, Mark
       return series;
     }
   }
-  chart.series.push_back({name, style, mark, {}});
+  chart.series.push_back({name, style, mark});
   return chart.series.back();
 }
 
@@ -76,12 +76,12 @@ std::optional<Chart> downtime_chart(std::span<const RunGroup> groups,
           dots.push_back({total, downtime});
           dots.push_back({total, gap});
         } else if (mark == Mark::kHollowDots && gap > 0) {
-          series_in(chart, group.series + ", seen by the guest", style, mark)
-              .dots.push_back({total, gap});
+          auto& series = series_in(chart, group.series + ", seen by the guest", style, mark);
+          series.dots.push_back({total, gap});
+          series.in_legend = series.in_legend && downtime <= 0;
           gaps[group.series].push_back(gap);
         } else if (mark == Mark::kDots && downtime > 0) {
-          series_in(chart, group.series + ", reported", style, mark)
-              .dots.push_back({total, downtime});
+          series_in(chart, group.series, style, mark).dots.push_back({total, downtime});
           downtimes[group.series].push_back(downtime);
           totals[group.series].push_back(total);
         }
@@ -207,7 +207,7 @@ std::optional<Chart> fault_chart(std::span<const RunGroup> groups,
                        "reading the fault to waking who waits."
                      : "Share of the guest's touches over 5 us that took no longer than a time.",
               time_axis("latency"),
-              {"share of faults", Unit::kShare, Scale::kNines}};
+              {engine ? "share of faults" : "share of slow touches", Unit::kShare, Scale::kNines}};
   bool exact = true;
   std::vector<std::string> parts;
   for (const auto& group : groups) {
@@ -342,10 +342,13 @@ std::optional<Chart> rounds_chart(std::span<const RunGroup> groups,
       "Pre-copy rounds",
       {},
       "Pages that each round sent (filled) and that were written meanwhile (hollow), in the "
-      "run with the median total. Logarithmic; 0 lies at the foot, as 0.5.",
+      "run with the median total. Logarithmic; 0 lies at the foot.",
       {"round", Unit::kCount},
       {"pages", Unit::kCount, Scale::kLog}};
   constexpr double kFoot = 0.5;
+  double least = 1;
+  double most = 1;
+  std::size_t longest = 1;
   std::vector<std::string> parts;
   for (const auto& group : groups) {
     if (group.runs.empty()) {
@@ -357,13 +360,16 @@ std::optional<Chart> rounds_chart(std::span<const RunGroup> groups,
       continue;
     }
     const auto style = palette.style(group.label());
-    Series sent{group.label() + ", sent", style, Mark::kLines, {}};
-    Series dirtied{group.label() + ", written meanwhile", style, Mark::kDashedLines, {}};
+    Series sent{group.label(), style, Mark::kLines};
+    Series dirtied{group.label() + ", written meanwhile", style, Mark::kDashedLines, {}, false};
     for (const auto& round : *rounds) {
       const auto x = static_cast<double>(sent.dots.size() + 1);
       sent.dots.push_back({x, std::max(kFoot, number_at(round, "/pages"))});
       dirtied.dots.push_back({x, std::max(kFoot, number_at(round, "/dirtied_pages"))});
+      least = std::min({least, sent.dots.back().y, dirtied.dots.back().y});
+      most = std::max({most, sent.dots.back().y, dirtied.dots.back().y});
     }
+    longest = std::max(longest, sent.dots.size());
     parts.push_back(fmt::format("{}: {} rounds, {:.0f} pages sent in the first, {:.0f} in the last",
                                 group.label(),
                                 rounds->size(),
@@ -375,12 +381,14 @@ std::optional<Chart> rounds_chart(std::span<const RunGroup> groups,
   if (chart.series.empty()) {
     return std::nullopt;
   }
-  std::size_t most = 1;
-  for (const auto& series : chart.series) {
-    most = std::max(most, series.dots.size());
-  }
   chart.x.min = 0.7;
-  chart.x.max = static_cast<double>(most) + 0.3;
+  chart.x.max = static_cast<double>(longest) + 0.3;
+  if (least == kFoot) {
+    chart.y.tics.emplace_back(kFoot, "0");
+    for (double decade = 10; decade <= most * 1.2; decade *= 10) {
+      chart.y.tics.emplace_back(decade, tic_text(chart.y, decade));
+    }
+  }
   chart.alt = "Pages sent and written again in each pre-copy round. " + joined(parts) + ".";
   return chart;
 }
@@ -489,9 +497,9 @@ std::optional<ScalingCharts> scaling_charts(std::span<const RunGroup> groups,
   for (const auto& line : lines) {
     const auto name = line.series + ", " + line.detail;
     const auto style = palette.style(lines.size() > 1 ? name : line.series);
-    Series total{name, style, Mark::kLines, {}};
-    Series downtime{name + ", reported", style, Mark::kLines, {}};
-    Series gap{name + ", seen by the guest", style, Mark::kDashedLines, {}};
+    Series total{name, style, Mark::kLines};
+    Series downtime{name, style, Mark::kLines};
+    Series gap{name + ", seen by the guest", style, Mark::kDashedLines, {}, false};
     for (const auto& [x, group] : line.points) {
       const auto at = x > 0 ? x : full_speed;
       total.dots.push_back({at, median(*group, "total_ns")});
