@@ -185,7 +185,8 @@ std::string style_of(const Series& series) {
       return fmt::format(
           "linespoints lw 1.2 dt (6,4) pt {} ps 0.7 lc rgb {}", kHollow[shape], paint);
     case Mark::kSteps:
-      return fmt::format("steps lw 1.8 lc rgb {}", paint);
+      return fmt::format(
+          "steps lw 1.8 {} lc rgb {}", dash_of(series.style) == 0 ? "" : "dt (6,4)", paint);
     case Mark::kPairs:
       return fmt::format("lines lw 0.7 lc rgb {}", paint);
   }

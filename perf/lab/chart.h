@@ -79,6 +79,10 @@ inline constexpr std::size_t colour_of(std::size_t style) {
 inline constexpr std::size_t shape_of(std::size_t style) {
   return (style + style / kColours) % kShapes;
 }
+/// Steps have no shape: those whose colours repeat are dashed.
+inline constexpr std::size_t dash_of(std::size_t style) {
+  return style / kColours % 2;
+}
 
 /// What is marked on an axis that reaches from `low` to `high`: three to nine round values with
 /// their units.

@@ -46,8 +46,12 @@ Points points_of(const ResultRows& rows) {
 
 std::string name_of(const RunRow& run) {
   const auto detail = detail_of(run);
-  return fmt::format(
-      "{}, {}{}{}", run.scenario, series_of(run), detail.empty() ? "" : ", ", detail);
+  return fmt::format("{}, {}{}{}{}",
+                     run.scenario,
+                     run.side == "a" || run.side == "b" ? run.side + ": " : "",
+                     series_of(run),
+                     detail.empty() ? "" : ", ",
+                     detail);
 }
 
 PointChange change_of(const PointRuns& a, const PointRuns& b, double alpha) {

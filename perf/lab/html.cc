@@ -45,7 +45,7 @@ table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}
 th,td{padding:.3rem .6rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid);white-space:nowrap;
 font-variant-numeric:tabular-nums}
 th:first-child,td:first-child{text-align:left}
-td small{display:block}
+td small,th small{display:block;font-weight:normal}
 thead th{border-bottom:2px solid var(--grid)}
 details{margin:.4rem 0;font-size:.9rem}
 summary{cursor:pointer;padding:.2rem 0}
@@ -69,10 +69,11 @@ std::string key_of(const Series& series) {
   const bool hollow = series.mark == Mark::kHollowDots || series.mark == Mark::kDashedLines;
   const bool line = series.mark != Mark::kDots && series.mark != Mark::kHollowDots;
   std::string drawn;
+  const bool dashed = hollow || (series.mark == Mark::kSteps && dash_of(series.style) != 0);
   if (line) {
     drawn += fmt::format("<path d=\"M-11,0H11\" stroke=\"{}\" stroke-width=\"2\"{}/>",
                          paint,
-                         hollow ? " stroke-dasharray=\"4 3\"" : "");
+                         dashed ? " stroke-dasharray=\"4 3\"" : "");
   }
   if (series.mark != Mark::kSteps) {
     drawn += fmt::format("<path d=\"{}\" fill=\"{}\" stroke=\"{}\" stroke-width=\"1.5\"/>",

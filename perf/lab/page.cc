@@ -134,16 +134,23 @@ class Page {
   /// What went wrong comes first.
   std::string failures() const {
     std::vector<std::string> failed;
-    for (const auto& run : rows_.runs) {
-      if (!run.verified) {
-        const auto detail = detail_of(run);
-        failed.push_back(fmt::format("{}, {}{}{}: {}",
-                                     run.scenario,
-                                     series_of(run),
-                                     detail.empty() ? "" : ", ",
-                                     detail,
-                                     run.reason.empty() ? "no reason given" : run.reason));
+    for (const auto& group : groups_) {
+      for (const auto* run : group.failed) {
+        failed.push_back(fmt::format("{}, {}: {}",
+                                     group.scenario,
+                                     group.label(),
+                                     run->reason.empty() ? "no reason given" : run->reason));
       }
+    }
+    std::vector<std::string> left_out;
+    for (const auto& one : rows_.left_out) {
+      const auto peer =
+          one.peer.is_object() ? text_at(one.peer, "/name") + " " + text_at(one.peer, "/mode") : "";
+      left_out.push_back(fmt::format("{}{}{}: {}",
+                                     one.scenario,
+                                     one.scenario.empty() || peer.empty() ? "" : ", ",
+                                     peer,
+                                     one.reason));
     }
     std::vector<std::string> missed;
     for (const auto& limit : rows_.limits) {
@@ -160,6 +167,10 @@ class Page {
     if (!missed.empty()) {
       text += "<section class=\"note\" id=\"missed\"><h3 class=\"bad\">" +
               counted(missed.size(), "limit") + " missed</h3>" + list_of(missed) + "</section>\n";
+    }
+    if (!left_out.empty()) {
+      text += "<section class=\"note\" id=\"left-out\"><h3>Could not be measured there</h3>" +
+              list_of(left_out) + "</section>\n";
     }
     return text;
   }

@@ -492,11 +492,13 @@ std::optional<ScalingCharts> scaling_charts(std::span<const RunGroup> groups,
        axis,
        time_axis("downtime, guest-seen gap"),
        {}}};
+  std::set<std::string> seen;
   std::vector<std::string> totals;
   std::vector<std::string> downtimes;
   for (const auto& line : lines) {
     const auto name = line.series + ", " + line.detail;
-    const auto style = palette.style(lines.size() > 1 ? name : line.series);
+    // The colour of the series is for its first line.
+    const auto style = palette.style(seen.insert(line.series).second ? line.series : name);
     Series total{name, style, Mark::kLines};
     Series downtime{name, style, Mark::kLines};
     Series gap{name + ", seen by the guest", style, Mark::kDashedLines, {}, false};

@@ -96,6 +96,9 @@ Status read_rows(std::istream& in, const std::string& origin, ResultRows& rows) 
     } else if (kind == "limit") {
       rows.limits.push_back(
           {text_at(row, "/scenario"), text_at(row, "/text"), is_true(row, "met")});
+    } else if (kind == "left_out") {
+      rows.left_out.push_back(
+          {text_at(row, "/scenario"), object_at(row, "peer", true), text_at(row, "/reason")});
     }
   }
   return {};

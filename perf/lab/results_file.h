@@ -36,9 +36,17 @@ struct LimitRow {
   bool met = false;
 };
 
+/// A row of kind "left_out": what could not be measured where the lab ran.
+struct LeftOutRow {
+  std::string scenario;  ///< may be empty
+  Json peer;             ///< object or null
+  std::string reason;
+};
+
 struct ResultRows {
   std::vector<RunRow> runs;
-  std::vector<LimitRow> limits;
+  std::vector<LimitRow> limits = {};
+  std::vector<LeftOutRow> left_out = {};
 };
 
 /// Reads JSON lines of schema godwit.lab.v1 and appends what it finds. Rows of other kinds follow

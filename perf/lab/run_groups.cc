@@ -35,7 +35,7 @@ std::string link_text(const Json& link) {
                     : fmt::format("{:g} Mbit/s", bits / 1e6));
   }
   if (const auto delay = number_at(link, "/delay_us"); delay > 0) {
-    add(fmt::format("{:g} us", delay));
+    add(fmt::format("round trip {:g} us", delay));
   }
   if (const auto jitter = number_at(link, "/jitter_us"); jitter > 0) {
     add(fmt::format("jitter {:g} us", jitter));
@@ -69,12 +69,9 @@ const RunRow& RunGroup::typical() const {
 }
 
 std::string series_of(const RunRow& run) {
-  std::string name = "godwit " + mode_of(run);
-  if (run.peer.is_object()) {
-    name = fmt::format("{} {}", text_at(run.peer, "/name"), text_at(run.peer, "/mode"));
-  }
-  // `run` calls the side by its scenario, `compare` calls it "a" or "b".
-  return run.side == "a" || run.side == "b" ? run.side + ": " + name : name;
+  return run.peer.is_object()
+             ? fmt::format("{} {}", text_at(run.peer, "/name"), text_at(run.peer, "/mode"))
+             : "godwit " + mode_of(run);
 }
 
 std::string detail_of(const RunRow& run) {
@@ -113,8 +110,15 @@ std::vector<RunGroup> groups_of(std::span<const RunRow> runs) {
     auto& group = groups[place->second];
     (run.verified ? group.runs : group.failed).push_back(&run);
   }
-  if (commits.size() > 1) {
-    for (auto& group : groups) {
+  // `compare` calls its sides "a" and "b"; beside a peer, "a" alone says nothing.
+  const bool sides =
+      std::any_of(runs.begin(), runs.end(), [](const RunRow& run) { return run.side == "b"; });
+  for (auto& group : groups) {
+    const auto& side = group.any().side;
+    if (sides && (side == "a" || side == "b")) {
+      group.series.insert(0, side + ": ");
+    }
+    if (commits.size() > 1) {
       const auto& commit = group.any().commit;
       group.series += " @" + (commit.empty() ? "unknown" : commit);
     }

@@ -30,7 +30,7 @@ struct RunGroup {
 };
 
 /// Which migration this is, in a word or two, whatever the scenario: "godwit hybrid", "qemu
-/// postcopy", "b: godwit hybrid" for a side of a comparison.
+/// postcopy".
 std::string series_of(const RunRow& run);
 
 /// What makes runs of two files (of two builds) the same measurement: everything of the group but
@@ -40,7 +40,8 @@ std::string point_key(const RunRow& run);
 /// "rate=64MiB vcpus=2", "link 1 Gbit/s, 100 us": what is swept beside the mode, and the link.
 std::string detail_of(const RunRow& run);
 
-/// Groups in the order of their first row. With runs of several commits, labels name the commit.
+/// Groups in the order of their first row. With runs of both sides of a comparison, the series name
+/// the side ("b: godwit hybrid"); with runs of several commits, the commit.
 /// The groups point into `runs`.
 std::vector<RunGroup> groups_of(std::span<const RunRow> runs);
 

@@ -16,7 +16,7 @@ std::string page_of(const ResultRows& rows) {
 }
 
 TEST(Page, HasAPlotOfEachKindAndTheTable) {
-  ResultRows rows{{verified_run(), verified_run("precopy")}, {}};
+  ResultRows rows{{verified_run(), verified_run("precopy")}};
   rows.runs[0].report["timeline"] =
       Json::parse(R"({"interval_ns":100000000,"start_ns":0,"bytes":[5,100,50,0,9]})");
   rows.runs[0].report["guest_faults"] = rows.runs[0].report["faults"];
@@ -37,7 +37,8 @@ TEST(Page, HasAPlotOfEachKindAndTheTable) {
 
 TEST(Page, FailedRunsAndMissedLimitsAreSaidAndEscaped) {
   ResultRows rows{{verified_run(), verified_run("precopy")},
-                  {{"writer", "total_ns 2 s <= 1 s", false}}};
+                  {{"writer", "total_ns 2 s <= 1 s", false}},
+                  {{"writer", {{"name", "qemu"}, {"mode", "<em>"}}, "too old"}}};
   rows.runs[1].verified = false;
   rows.runs[1].reason = "<script>alert(1)</script>";
   rows.runs[1].command.push_back("<b>");
@@ -45,17 +46,18 @@ TEST(Page, FailedRunsAndMissedLimitsAreSaidAndEscaped) {
   rows.runs[1].swept["odd"] = "<u>";
   const auto page = page_of(rows);
   EXPECT_EQ(page.find("<script"), std::string::npos);
-  for (const auto* raw : {"<b>", "<i>", "<u>"}) {
+  for (const auto* raw : {"<b>", "<i>", "<u>", "<em>"}) {
     EXPECT_EQ(page.find(raw), std::string::npos) << raw;
   }
   EXPECT_NE(page.find("&lt;script&gt;alert(1)&lt;/script&gt;"), std::string::npos);
   EXPECT_NE(page.find("1 run failed"), std::string::npos);
+  EXPECT_NE(page.find("writer, qemu &lt;em&gt;: too old"), std::string::npos);
   EXPECT_NE(page.find("1 limit missed"), std::string::npos);
   EXPECT_NE(page.find("come from 2 machines"), std::string::npos);
 }
 
 TEST(Page, WhatIsNotThereIsSaid) {
-  ResultRows rows{{verified_run()}, {}};
+  ResultRows rows{{verified_run()}};
   const auto page = page_of(rows);
   EXPECT_NE(page.find("No plot of guest throughput"), std::string::npos);
   EXPECT_NE(page.find("No plot of scaling with guest size and dirty rate"), std::string::npos);
@@ -64,7 +66,7 @@ TEST(Page, WhatIsNotThereIsSaid) {
 }
 
 TEST(Page, APlotThatCannotBeDrawnIsAnError) {
-  const ResultRows rows{{verified_run()}, {}};
+  const ResultRows rows{{verified_run()}};
   EXPECT_FALSE(report_page("x", rows, [](const std::string&) -> Result<std::string> {
     return fail(ErrorCode::kIo, "gnuplot", "planted");
   }));

@@ -25,7 +25,8 @@ TEST(ResultsFile, ReadsRunsAndLimitsAndPassesOverTheRest) {
   std::istringstream in(std::string(kRun) + "\n\n" +
                         R"({"schema":"godwit.lab.v1","kind":"limit","scenario":"idle",)"
                         R"("text":"total 2 s <= 1 s","met":false})" +
-                        "\n" + R"({"schema":"godwit.lab.v1","kind":"summary"})" + "\n");
+                        "\n" + R"({"schema":"godwit.lab.v1","kind":"summary"})" + "\n" +
+                        R"({"schema":"godwit.lab.v1","kind":"left_out","reason":"no root"})");
   ResultRows rows;
   ASSERT_TRUE(read_rows(in, "x.jsonl", rows));
   ASSERT_EQ(rows.runs.size(), 1U);
@@ -39,6 +40,8 @@ TEST(ResultsFile, ReadsRunsAndLimitsAndPassesOverTheRest) {
   EXPECT_TRUE(run.peer.is_null());
   ASSERT_EQ(rows.limits.size(), 1U);
   EXPECT_FALSE(rows.limits.front().met);
+  ASSERT_EQ(rows.left_out.size(), 1U);
+  EXPECT_EQ(rows.left_out.front().reason, "no root");
 }
 
 TEST(ResultsFile, AnErrorNamesFileAndLine) {

@@ -35,10 +35,14 @@ TEST(RunGroups, PeersSidesLinksAndCommitsAreKeptApart) {
   EXPECT_EQ(groups[0].runs.size(), 2U);
   EXPECT_EQ(groups[1].series, "qemu postcopy");
   EXPECT_EQ(groups[2].series, "b: godwit hybrid");
-  EXPECT_EQ(groups[3].label(), "godwit hybrid, link 1 Gbit/s, 100 us");
+  EXPECT_EQ(groups[3].label(), "godwit hybrid, link 1 Gbit/s, round trip 100 us");
+  EXPECT_EQ(groups[0].series, "godwit hybrid");
+  runs[0].side = "a";
+  runs[4].side = "a";
+  EXPECT_EQ(groups_of(runs)[0].series, "a: godwit hybrid") << "there is a side b beside it";
   runs[4].commit = "def";
   EXPECT_EQ(groups_of(runs).size(), 5U);
-  EXPECT_EQ(groups_of(runs).back().series, "godwit hybrid @def");
+  EXPECT_EQ(groups_of(runs).back().series, "a: godwit hybrid @def");
   EXPECT_EQ(point_key(runs[0]), point_key(runs[4])) << "between files the commit may differ";
   EXPECT_NE(point_key(runs[0]), point_key(runs[1]));
   EXPECT_NE(point_key(runs[0]), point_key(runs[3]));
