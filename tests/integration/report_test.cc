@@ -180,12 +180,12 @@ TEST_F(Report, IsReadableInABrowserOfAPhone) {
 
   std::ofstream(at("probe.html")) << kProbe;
   // A sandbox of the browser's own is not to be had for root; the page is ours.
-  const auto browsed =
-      run(fmt::format("timeout 100 chromium --headless --no-sandbox --disable-gpu "
-                      "--user-data-dir={} --allow-file-access-from-files --enable-logging=stderr "
-                      "--dump-dom file://{}",
-                      at("profile"),
-                      at("probe.html")));
+  const auto browsed = run(
+      fmt::format("timeout 100 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars "
+                  "--user-data-dir={} --allow-file-access-from-files --enable-logging=stderr "
+                  "--dump-dom file://{}",
+                  at("profile"),
+                  at("probe.html")));
   const auto seen = seen_by(browsed.out);
   ASSERT_TRUE(seen.is_object()) << browsed.out;
   // What the browser complains of goes to its log: the probe's own complaint, and no other.
