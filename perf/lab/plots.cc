@@ -428,7 +428,12 @@ std::vector<Line> lines_of(std::span<const RunGroup> groups, const std::string& 
     if (lines.try_emplace(key, Line{group.series, detail, {}}).second) {
       order.push_back(key);
     }
-    lines[key].points.try_emplace(*x, &group);
+    auto& line = lines[key];
+    if (line.detail.compare(0, group.scenario.size(), group.scenario) != 0 &&
+        line.detail.find(" and " + group.scenario) == std::string::npos) {
+      line.detail += " and " + group.scenario;
+    }
+    line.points.try_emplace(*x, &group);
   }
   std::vector<Line> found;
   for (const auto& key : order) {

@@ -150,6 +150,20 @@ TEST(ScalingChart, JoinsOnlyRunsThatDifferInNothingElse) {
   EXPECT_EQ(swept->downtime.series.size(), 2U) << "reported and seen by the guest";
 }
 
+TEST(ScalingChart, ALineThroughTwoScenariosNamesBoth) {
+  std::vector<RunRow> runs(3, verified_run());
+  runs[1].scenario = "other";
+  runs[2].scenario = "other";
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].swept["memory"] = std::to_string(64 << i) + "MiB";
+  }
+  Palette palette;
+  const auto charts = scaling_charts(groups_of(runs), "memory", "m", palette);
+  ASSERT_TRUE(charts);
+  ASSERT_EQ(charts->total.series.size(), 1U);
+  EXPECT_EQ(charts->total.series.front().name, "godwit hybrid, writer and other");
+}
+
 TEST(ScalingChart, NoRateIsFullSpeedAndLiesAtTheFarEnd) {
   std::vector<RunRow> runs(3, verified_run());
   runs[0].swept["rate"] = "0";
