@@ -28,6 +28,7 @@ struct RunLine {
 };
 
 struct CompareLine {
+  std::vector<std::string> files;      ///< two result files to compare, or none
   std::vector<std::string> scenarios;  ///< one (for both sides) or two
   std::vector<std::string> set_a;      ///< KEY=VALUE for side A
   std::vector<std::string> set_b;
@@ -36,9 +37,18 @@ struct CompareLine {
   double alpha = 0.01;
 };
 
+struct ReportLine {
+  std::vector<std::string> files;  ///< results, at least one
+  std::string out;                 ///< the page
+};
+
 /// Measures a scenario or a set and checks the limits. Returns the exit code.
 int run_command(const Common& common, const RunLine& line);
 /// Measures two sides in turns and says which figures differ. Returns the exit code.
 int compare_command(const Common& common, const CompareLine& line);
+/// Compares two result files; kExitFailed when a watched figure got worse. Returns the exit code.
+int compare_files_command(const Common& common, const CompareLine& line);
+/// Makes an HTML page from result files. Returns the exit code.
+int report_command(const Common& common, const ReportLine& line);
 
 }  // namespace godwit::lab

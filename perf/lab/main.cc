@@ -55,6 +55,15 @@ int list_command(const Common& common) {
   return kExitOk;
 }
 
+CLI::App* add_report(CLI::App& app, ReportLine& line) {
+  auto* report = app.add_subcommand("report", "one HTML page from result files");
+  report->add_option("files", line.files, "results, as --out writes them")
+      ->required()
+      ->check(CLI::ExistingFile);
+  report->add_option("--out", line.out, "the page")->required();
+  return report;
+}
+
 int lab_main(int argc, char** argv) {
   Common common;
   common.scenarios = GODWIT_SCENARIOS;
@@ -70,13 +79,18 @@ int lab_main(int argc, char** argv) {
   run->add_option("--runs", run_line.runs, "runs of each point (as the scenario says)")
       ->check(CLI::Range(1U, 1000U));
   add_common(*run, common);
-  auto* compare = app.add_subcommand("compare", "measures two sides in turns: are they different?");
-  compare
-      ->add_option("--scenario",
-                   compare_line.scenarios,
-                   "scenario of side A, then of side B; one alone is taken for both")
-      ->required()
-      ->expected(1, 2);
+  auto* compare = app.add_subcommand(
+      "compare", "measures two sides in turns, or reads two result files: are they different?");
+  auto* scenario =
+      compare
+          ->add_option("--scenario",
+                       compare_line.scenarios,
+                       "scenario of side A, then of side B; one alone is taken for both")
+          ->expected(1, 2);
+  compare->add_option("files", compare_line.files, "two result files: did B get worse?")
+      ->expected(2)
+      ->check(CLI::ExistingFile)
+      ->excludes(scenario);
   compare->add_option("--pairs", compare_line.pairs, "runs of each side (9)")
       ->check(CLI::Range(1U, 1000U));
   compare->add_option("--set-a", compare_line.set_a, "KEY=VALUE: option of side A");
@@ -85,8 +99,13 @@ int lab_main(int argc, char** argv) {
   compare->add_option("--alpha", compare_line.alpha, "chance of a false alarm in a figure (0.01)")
       ->check(CLI::Range(0.000001, 0.5));
   add_common(*compare, common);
+  ReportLine report_line;
+  const auto* report = add_report(app, report_line);
   try {
     app.parse(argc, argv);
+    if (compare->parsed() && compare_line.files.empty() && compare_line.scenarios.empty()) {
+      throw CLI::RequiredError("--scenario or two result files");
+    }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
@@ -94,6 +113,12 @@ int lab_main(int argc, char** argv) {
   common.interrupt_fd = interrupt.get();
   if (list->parsed()) {
     return list_command(common);
+  }
+  if (report->parsed()) {
+    return report_command(common, report_line);
+  }
+  if (!compare_line.files.empty()) {
+    return compare_files_command(common, compare_line);
   }
   return run->parsed() ? run_command(common, run_line) : compare_command(common, compare_line);
 }

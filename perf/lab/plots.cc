@@ -1,0 +1,540 @@
+#include "plots.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "stats.h"
+
+namespace godwit::lab {
+namespace {
+
+Axis time_axis(const std::string& label) {
+  return {label, Unit::kNs, Scale::kLog};
+}
+
+std::string time_text(double ns) {
+  return figure_text(Unit::kNs, ns);
+}
+
+double median(const RunGroup& group, const std::string& figure) {
+  const auto values = values_of(group.samples(), figure);
+  return values.empty() ? 0 : spread_of(values).median;
+}
+
+/// "a; b; c", for a text alternative.
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const auto& part : parts) {
+    text += (text.empty() ? "" : "; ") + part;
+  }
+  return text;
+}
+
+/// The series of that name and mark, made when there is none.
+Series& series_in(Chart& chart, const std::string& name, std::size_t style, Mark mark) {
+  for (auto& series : chart.series) {
+    if (series.name == name && series.mark == mark) {
+      return series;
+    }
+  }
+  chart.series.push_back({name, style, mark});
+  return chart.series.back();
+}
+
+}  // namespace
+
+std::optional<Chart> downtime_chart(std::span<const RunGroup> groups,
+                                    const std::string& id,
+                                    Palette& palette) {
+  Chart chart{
+      id,
+      "Downtime against total time",
+      {},
+      "One mark a run, both axes logarithmic; down and left is better. Filled: the downtime "
+      "that the engine reports. Hollow: the gap that the guest itself saw.",
+      time_axis("total time"),
+      time_axis("downtime, guest-seen gap")};
+  // Hollow marks first: the reported ones lie on top.
+  std::map<std::string, std::vector<double>> downtimes;
+  std::map<std::string, std::vector<double>> totals;
+  std::map<std::string, std::vector<double>> gaps;
+  for (const auto mark : {Mark::kPairs, Mark::kHollowDots, Mark::kDots}) {
+    for (const auto& group : groups) {
+      for (const auto* run : group.runs) {
+        const auto total = number_at(run->figures, "/total_ns");
+        const auto downtime = number_at(run->figures, "/downtime_ns");
+        const auto gap = number_at(run->figures, "/guest_gap_ns");
+        if (total <= 0 || (downtime <= 0 && gap <= 0)) {
+          continue;
+        }
+        const auto style = palette.style(group.series);
+        if (mark == Mark::kPairs && downtime > 0 && gap > 0) {
+          auto& dots = series_in(chart, group.series, style, mark).dots;
+          dots.push_back({total, downtime});
+          dots.push_back({total, gap});
+        } else if (mark == Mark::kHollowDots && gap > 0) {
+          auto& series = series_in(chart, group.series + ", seen by the guest", style, mark);
+          series.dots.push_back({total, gap});
+          series.in_legend = series.in_legend && downtime <= 0;
+          gaps[group.series].push_back(gap);
+        } else if (mark == Mark::kDots && downtime > 0) {
+          series_in(chart, group.series, style, mark).dots.push_back({total, downtime});
+          downtimes[group.series].push_back(downtime);
+          totals[group.series].push_back(total);
+        }
+      }
+    }
+  }
+  if (chart.series.empty()) {
+    return std::nullopt;
+  }
+  std::vector<std::string> parts;
+  for (const auto& [name, values] : downtimes) {
+    parts.push_back(fmt::format(
+        "{}: {} runs, median total {}, median downtime {}{}",
+        name,
+        values.size(),
+        time_text(spread_of(totals[name]).median),
+        time_text(spread_of(values).median),
+        gaps[name].empty() ? ", guest gap not measured"
+                           : ", median guest gap " + time_text(spread_of(gaps[name]).median)));
+  }
+  chart.alt = "Downtime against total time. " + joined(parts) + ".";
+  return chart;
+}
+
+namespace {
+
+struct Cdf {
+  std::vector<Dot> dots;
+  bool exact = false;  ///< from buckets
+  double count = 0;
+};
+
+/// The share of faults up to a rank, so that the slowest of `count` does not lie at 1, which a
+/// scale of nines cannot show.
+double share_of(double rank, double count) {
+  return (rank - 0.5) / count;
+}
+
+/// Sums the buckets of all runs; empty when a run that had faults has none.
+std::map<double, double> buckets_of(const RunGroup& group, const std::string& member) {
+  std::map<double, double> sum;
+  for (const auto* run : group.runs) {
+    if (number_at(run->report, ("/" + member + "/count").c_str()) <= 0) {
+      continue;
+    }
+    const Json::json_pointer at("/" + member + "/buckets");
+    if (!run->report.contains(at) || !run->report.at(at).is_array()) {
+      return {};
+    }
+    for (const auto& bucket : run->report.at(at)) {
+      if (!bucket.is_array() || bucket.size() != 2 || !bucket[0].is_number() ||
+          !bucket[1].is_number()) {
+        return {};
+      }
+      sum[bucket[0].get<double>()] += bucket[1].get<double>();
+    }
+  }
+  return sum;
+}
+
+Cdf cdf_of(const RunGroup& group, const std::string& member) {
+  Cdf cdf;
+  const auto buckets = buckets_of(group, member);
+  for (const auto& [bound, count] : buckets) {
+    cdf.count += count;
+  }
+  if (cdf.count > 0) {
+    cdf.exact = true;
+    double rank = 0;
+    for (const auto& [bound, count] : buckets) {
+      rank += count;
+      if (count > 0) {
+        cdf.dots.push_back({bound, std::max(0.0, share_of(rank, cdf.count))});
+      }
+    }
+    return cdf;
+  }
+  struct Quantile {
+    const char* name;
+    double share;
+  };
+  static constexpr Quantile kQuantiles[]{{"p50_ns", 0.5}, {"p99_ns", 0.99}, {"p999_ns", 0.999}};
+  std::vector<double> longest;
+  std::map<double, std::vector<double>> at;
+  for (const auto* run : group.runs) {
+    const auto figure = [&](const std::string& name) {
+      return number_at(run->report, ("/" + member + "/" + name).c_str());
+    };
+    if (figure("count") <= 0) {
+      continue;
+    }
+    cdf.count += figure("count");
+    longest.push_back(figure("max_ns"));
+    for (const auto& quantile : kQuantiles) {
+      at[quantile.share].push_back(figure(quantile.name));
+    }
+  }
+  if (longest.empty()) {
+    return cdf;
+  }
+  const auto top = share_of(cdf.count, cdf.count);
+  for (const auto& [share, values] : at) {
+    if (share < top) {
+      cdf.dots.push_back({spread_of(values).median, share});
+    }
+  }
+  cdf.dots.push_back({spread_of(longest).max, top});
+  return cdf;
+}
+
+}  // namespace
+
+std::optional<Chart> fault_chart(std::span<const RunGroup> groups,
+                                 Faults which,
+                                 const std::string& id,
+                                 Palette& palette) {
+  const bool engine = which == Faults::kEngine;
+  const std::string member = engine ? "faults" : "guest_faults";
+  Chart chart{id,
+              engine ? "Fault latency" : "Slow touches, as the guest sees them",
+              {},
+              engine ? "Share of the faults at the target that were served within a time, from "
+                       "reading the fault to waking who waits."
+                     : "Share of the guest's touches over 5 us that took no longer than a time.",
+              time_axis("latency"),
+              {engine ? "share of faults" : "share of slow touches", Unit::kShare, Scale::kNines}};
+  bool exact = true;
+  std::vector<std::string> parts;
+  for (const auto& group : groups) {
+    auto cdf = cdf_of(group, member);
+    if (cdf.dots.empty()) {
+      continue;
+    }
+    exact = exact && cdf.exact;
+    parts.push_back(fmt::format("{}: {:.0f} in {} runs, slowest {}",
+                                group.label(),
+                                cdf.count,
+                                group.runs.size(),
+                                time_text(cdf.dots.back().x)));
+    // From the foot of the axis upwards.
+    cdf.dots.insert(cdf.dots.begin(), {cdf.dots.front().x, 0});
+    series_in(chart, group.label(), palette.style(group.label()), Mark::kSteps).dots =
+        std::move(cdf.dots);
+  }
+  if (chart.series.empty()) {
+    return std::nullopt;
+  }
+  if (!exact) {
+    chart.caption +=
+        " Approximate: where results hold no histogram, steps join the medians of each run's p50, "
+        "p99 and p99.9, and the slowest of all.";
+  }
+  chart.alt = chart.title + ", cumulative. " + joined(parts) + ".";
+  return chart;
+}
+
+namespace {
+
+struct Timeline {
+  double interval_ns = 0;
+  double start_ns = 0;
+  std::vector<double> bytes;
+};
+
+std::optional<Timeline> timeline_of(const RunRow& run) {
+  static const Json::json_pointer kBytes("/timeline/bytes");
+  Timeline timeline{number_at(run.report, "/timeline/interval_ns"),
+                    number_at(run.report, "/timeline/start_ns"),
+                    {}};
+  if (timeline.interval_ns <= 0 || !run.report.contains(kBytes) ||
+      !run.report.at(kBytes).is_array()) {
+    return std::nullopt;
+  }
+  for (const auto& value : run.report.at(kBytes)) {
+    timeline.bytes.push_back(value.is_number() ? value.get<double>() : 0);
+  }
+  return timeline.bytes.empty() ? std::nullopt : std::optional(timeline);
+}
+
+void add_phases(Chart& chart, const RunRow& run) {
+  double at = 0;
+  std::size_t shade = 0;
+  const auto add = [&](const char* name, const char* pointer) {
+    const auto lasts = number_at(run.report, pointer);
+    if (lasts > 0) {
+      chart.bands.push_back({name, shade, at, at + lasts});
+    }
+    at += lasts;
+    ++shade;
+  };
+  add("setup", "/setup_ns");
+  add("pre-copy", "/precopy_ns");
+  add("downtime", "/downtime_ns");
+  add("post-copy", "/postcopy_ns");
+}
+
+}  // namespace
+
+std::optional<Chart> throughput_chart(const RunGroup& group,
+                                      const std::string& id,
+                                      Palette& palette) {
+  if (group.runs.empty()) {
+    return std::nullopt;
+  }
+  const auto& run = group.typical();
+  const auto timeline = timeline_of(run);
+  if (!timeline) {
+    return std::nullopt;
+  }
+  Chart chart{
+      id,
+      "Guest throughput: " + group.label(),
+      {},
+      fmt::format("Bytes that the guest touched, a value each {}, in the run with the median "
+                  "total; 0 = the source connects. Phases are shaded.",
+                  time_text(timeline->interval_ns)),
+      {"time", Unit::kNs},
+      {"touched", Unit::kBytesPerS}};
+  // As much before and after as shows what is usual, not more: the migration is to be seen.
+  const auto total = number_at(run.figures, "/total_ns");
+  const auto margin = std::max(total * 0.3, 10 * timeline->interval_ns);
+  auto& series = series_in(chart, "guest", palette.style(group.series), Mark::kSteps);
+  double least = -1;
+  double most = 0;
+  for (std::size_t i = 0; i < timeline->bytes.size(); ++i) {
+    const auto at = timeline->start_ns + static_cast<double>(i) * timeline->interval_ns;
+    if (at >= -margin && at <= total + margin) {
+      const auto rate = timeline->bytes[i] * 1e9 / timeline->interval_ns;
+      series.dots.push_back({at, rate});
+      least = least < 0 ? rate : std::min(least, rate);
+      most = std::max(most, rate);
+    }
+  }
+  if (series.dots.size() < 2) {
+    return std::nullopt;
+  }
+  chart.y.min = 0;
+  chart.y.max = most > 0 ? most * 1.08 : 1;
+  chart.x.min = std::min(0.0, series.dots.front().x);
+  chart.x.max = std::max(total, series.dots.back().x + timeline->interval_ns);
+  add_phases(chart, run);
+  chart.alt = fmt::format(
+      "Guest throughput over time of {}: between {} and {}; the migration took {}, of it downtime "
+      "{}.",
+      group.label(),
+      figure_text(Unit::kBytesPerS, least),
+      figure_text(Unit::kBytesPerS, most),
+      time_text(total),
+      time_text(number_at(run.figures, "/downtime_ns")));
+  return chart;
+}
+
+std::optional<Chart> rounds_chart(std::span<const RunGroup> groups,
+                                  const std::string& id,
+                                  Palette& palette) {
+  Chart chart{
+      id,
+      "Pre-copy rounds",
+      {},
+      "Pages that each round sent (filled) and that were written meanwhile (hollow), in the "
+      "run with the median total. Logarithmic; 0 lies at the foot.",
+      {"round", Unit::kCount},
+      {"pages", Unit::kCount, Scale::kLog}};
+  constexpr double kFoot = 0.5;
+  double least = 1;
+  double most = 1;
+  std::size_t longest = 1;
+  std::vector<std::string> parts;
+  for (const auto& group : groups) {
+    if (group.runs.empty()) {
+      continue;
+    }
+    const auto& report = group.typical().report;
+    const auto rounds = report.is_object() ? report.find("rounds") : report.end();
+    if (!report.is_object() || rounds == report.end() || !rounds->is_array() || rounds->empty()) {
+      continue;
+    }
+    const auto style = palette.style(group.label());
+    Series sent{group.label(), style, Mark::kLines};
+    Series dirtied{group.label() + ", written meanwhile", style, Mark::kDashedLines, {}, false};
+    for (const auto& round : *rounds) {
+      const auto x = static_cast<double>(sent.dots.size() + 1);
+      sent.dots.push_back({x, std::max(kFoot, number_at(round, "/pages"))});
+      dirtied.dots.push_back({x, std::max(kFoot, number_at(round, "/dirtied_pages"))});
+      least = std::min({least, sent.dots.back().y, dirtied.dots.back().y});
+      most = std::max({most, sent.dots.back().y, dirtied.dots.back().y});
+    }
+    longest = std::max(longest, sent.dots.size());
+    parts.push_back(fmt::format("{}: {} rounds, {:.0f} pages sent in the first, {:.0f} in the last",
+                                group.label(),
+                                rounds->size(),
+                                number_at(rounds->front(), "/pages"),
+                                number_at(rounds->back(), "/pages")));
+    chart.series.push_back(std::move(dirtied));
+    chart.series.push_back(std::move(sent));
+  }
+  if (chart.series.empty()) {
+    return std::nullopt;
+  }
+  chart.x.min = 0.7;
+  chart.x.max = static_cast<double>(longest) + 0.3;
+  if (least == kFoot) {
+    chart.y.tics.emplace_back(kFoot, "0");
+    for (double decade = 10; decade <= most * 1.2; decade *= 10) {
+      chart.y.tics.emplace_back(decade, tic_text(chart.y, decade));
+    }
+  }
+  chart.alt = "Pages sent and written again in each pre-copy round. " + joined(parts) + ".";
+  return chart;
+}
+
+namespace {
+
+/// One line of a scaling plot: groups that differ in nothing but the option.
+struct Line {
+  std::string series;
+  std::string detail;  ///< in what else than the series this line is its own
+  std::map<double, const RunGroup*> points;
+};
+
+std::vector<Line> lines_of(std::span<const RunGroup> groups, const std::string& option) {
+  std::map<std::string, Line> lines;
+  std::vector<std::string> order;
+  for (const auto& group : groups) {
+    auto options = options_of(group.any());
+    const auto value = options.find(option);
+    const auto x = value != options.end() ? bytes_of(value->second) : std::nullopt;
+    if (group.runs.empty() || !x) {
+      continue;
+    }
+    options.erase(value);
+    // The same options are the same measurement, whatever the scenario is called; of a peer only
+    // what was swept is known.
+    const bool peer = group.any().peer.is_object();
+    auto key = group.series + line_of(Json(options)) + line_of(group.any().link);
+    auto detail = group.scenario;
+    for (const auto& [name, swept] : group.any().swept.items()) {
+      if (name != option && name != "mode") {
+        detail += fmt::format(
+            ", {}={}", name, swept.is_string() ? swept.get<std::string>() : line_of(swept));
+      }
+    }
+    key += peer ? group.scenario : std::string();
+    if (lines.try_emplace(key, Line{group.series, detail, {}}).second) {
+      order.push_back(key);
+    }
+    auto& line = lines[key];
+    if (line.detail.compare(0, group.scenario.size(), group.scenario) != 0 &&
+        line.detail.find(" and " + group.scenario) == std::string::npos) {
+      line.detail += " and " + group.scenario;
+    }
+    line.points.try_emplace(*x, &group);
+  }
+  std::vector<Line> found;
+  for (const auto& key : order) {
+    if (lines[key].points.size() > 1) {
+      found.push_back(std::move(lines[key]));
+    }
+  }
+  return found;
+}
+
+/// The x axis of an option: its values are marked as they were given, as far as there is room.
+Axis option_axis(const std::vector<Line>& lines, const std::string& option, double full_speed) {
+  Axis axis{option == "memory" ? "guest memory" : "dirty rate (bytes written a second)",
+            option == "memory" ? Unit::kBytes : Unit::kBytesPerS,
+            Scale::kLog};
+  std::set<double> values;
+  for (const auto& line : lines) {
+    for (const auto& [x, group] : line.points) {
+      values.insert(x > 0 ? x : full_speed);
+    }
+  }
+  double last = 0;
+  for (const auto x : values) {
+    // Closer than this, texts would run into one another.
+    if (last == 0 || x / last >= std::pow(*values.rbegin() / *values.begin(), 0.12)) {
+      axis.tics.emplace_back(x, x == full_speed ? "full speed" : tic_text(axis, x));
+      last = x;
+    }
+  }
+  return axis;
+}
+
+}  // namespace
+
+std::optional<ScalingCharts> scaling_charts(std::span<const RunGroup> groups,
+                                            const std::string& option,
+                                            const std::string& id,
+                                            Palette& palette) {
+  const auto lines = lines_of(groups, option);
+  if (lines.empty()) {
+    return std::nullopt;
+  }
+  // A rate of 0 is no rate: the guest writes as fast as it can. It has a place of its own, right of
+  // all others.
+  double full_speed = 0;
+  if (option == "rate") {
+    for (const auto& line : lines) {
+      full_speed = std::max(full_speed, line.points.rbegin()->first * 4);
+    }
+  }
+  const std::string what = option == "memory" ? "guest memory" : "dirty rate";
+  const auto axis = option_axis(lines, option, full_speed);
+  const auto common =
+      "Medians of runs that differ in the " + what + " alone, both axes logarithmic.";
+  ScalingCharts charts{
+      {id + "-total", "Total time over " + what, {}, common, axis, time_axis("total time"), {}},
+      {id + "-downtime",
+       "Downtime over " + what,
+       {},
+       common + " Filled: the downtime reported. Hollow: the gap that the guest saw.",
+       axis,
+       time_axis("downtime, guest-seen gap"),
+       {}}};
+  std::set<std::string> seen;
+  std::vector<std::string> totals;
+  std::vector<std::string> downtimes;
+  for (const auto& line : lines) {
+    const auto name = line.series + ", " + line.detail;
+    // The colour of the series is for its first line.
+    const auto style = palette.style(seen.insert(line.series).second ? line.series : name);
+    Series total{name, style, Mark::kLines};
+    Series downtime{name, style, Mark::kLines};
+    Series gap{name + ", seen by the guest", style, Mark::kDashedLines, {}, false};
+    for (const auto& [x, group] : line.points) {
+      const auto at = x > 0 ? x : full_speed;
+      total.dots.push_back({at, median(*group, "total_ns")});
+      downtime.dots.push_back({at, median(*group, "downtime_ns")});
+      gap.dots.push_back({at, median(*group, "guest_gap_ns")});
+    }
+    for (auto* series : {&total, &downtime, &gap}) {
+      std::sort(series->dots.begin(), series->dots.end(), [](const Dot& a, const Dot& b) {
+        return a.x < b.x;
+      });
+    }
+    const auto from_to = [&](const Series& series) {
+      return fmt::format("{}: from {} at {} to {} at {}",
+                         name,
+                         time_text(series.dots.front().y),
+                         tic_text(axis, series.dots.front().x),
+                         time_text(series.dots.back().y),
+                         tic_text(axis, series.dots.back().x));
+    };
+    totals.push_back(from_to(total));
+    downtimes.push_back(from_to(downtime));
+    charts.total.series.push_back(std::move(total));
+    charts.downtime.series.push_back(std::move(gap));
+    charts.downtime.series.push_back(std::move(downtime));
+  }
+  charts.total.alt = charts.total.title + ". " + joined(totals) + ".";
+  charts.downtime.alt = charts.downtime.title + ". " + joined(downtimes) + ".";
+  return charts;
+}
+
+}  // namespace godwit::lab

@@ -1,0 +1,286 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+// The page of the lab as a reader meets it: made from runs of this machine, opened from disk by a
+// browser of a phone's width.
+
+namespace godwit {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+struct Ran {
+  int code = -1;
+  std::string out;  ///< stdout and stderr
+};
+
+Ran run(const std::string& line) {
+  Ran ran;
+  FILE* pipe = ::popen((line + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) {
+    return ran;
+  }
+  char buffer[4096];
+  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
+    ran.out.append(buffer, got);
+  }
+  const int status = ::pclose(pipe);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return ran;
+}
+
+bool has_program(const std::string& name) {
+  return run("command -v " + name).code == 0;
+}
+
+/// Skips where a program is missing; a failure where GODWIT_REQUIRE names it.
+#define NEEDS_PROGRAM(name, package)                                                    \
+  do {                                                                                  \
+    if (!has_program(name)) {                                                           \
+      const char* require = std::getenv("GODWIT_REQUIRE");                              \
+      if (require != nullptr && std::string(require).find(name) != std::string::npos) { \
+        FAIL() << "GODWIT_REQUIRE names " name ", but it is not installed";             \
+      }                                                                                 \
+      GTEST_SKIP() << name " is not installed: apt-get install " package;               \
+    }                                                                                   \
+  } while (false)
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+/// A directory of its own, gone at the end.
+class Report : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = fs::temp_directory_path() / fmt::format("godwit-report-{}", ::getpid());
+    fs::create_directories(directory_);
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  [[nodiscard]] std::string at(const std::string& name) const {
+    return (directory_ / name).string();
+  }
+
+  /// Measures two modes and two sizes, and a run that fails.
+  void measure() {
+    std::ofstream(at("sweep.json"))
+        << R"({"name": "sweep", "description": "sizes and modes", "runs": 1,
+               "options": {"memory": ["32MiB", "64MiB"], "mode": ["hybrid", "postcopy"],
+                           "workload": "random-write", "working_set": "8MiB", "rate": "64MiB"}})";
+    std::ofstream(at("damaged.json"))
+        << R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
+               "options": {"memory": "32MiB", "inject": "drop-page"}})";
+    const auto lab =
+        fmt::format("timeout 120 {} run --scenarios {}", GODWIT_LAB, directory_.string());
+    const auto good = run(fmt::format("{} sweep --out {}", lab, at("sweep.jsonl")));
+    ASSERT_EQ(good.code, 0) << good.out;
+    const auto bad = run(fmt::format("{} damaged --out {}", lab, at("damaged.jsonl")));
+    ASSERT_EQ(bad.code, 1) << bad.out;
+  }
+
+  /// Rows that this machine may not give: a peer's, guest throughput, markup where there is text.
+  void add_rows() {
+    std::ifstream in(at("sweep.jsonl"));
+    std::ofstream out(at("more.jsonl"));
+    for (std::string line; std::getline(in, line);) {
+      auto row = Json::parse(line);
+      if (row["kind"] != "run") {
+        continue;
+      }
+      auto bytes = Json::array();
+      for (int i = 0; i < 200; ++i) {
+        bytes.push_back(1'000'000 + 1000 * i);
+      }
+      row["report"]["timeline"] = {
+          {"interval_ns", 10'000'000}, {"start_ns", -100'000'000}, {"bytes", bytes}};
+      row["scenario"] = "<b>more</b> & " + std::string(120, 'x');
+      out << row.dump() << "\n";
+      row["peer"] = {{"name", "qemu"}, {"version", "7.2"}, {"mode", "postcopy"}};
+      row["report"] = nullptr;
+      out << row.dump() << "\n";
+      row["verified"] = false;
+      row["reason"] = "<script>console.error('markup')</script>";
+      out << row.dump() << "\n";
+    }
+  }
+
+  fs::path directory_;
+};
+
+/// Opens report.html beside it in a frame as wide as a phone and prints what there is to see.
+constexpr const char* kProbe = R"html(<!doctype html><body style="margin:0">
+<iframe id="frame" src="report.html" style="width:390px;height:844px;border:0"></iframe>
+<pre id="seen"></pre>
+<script>
+console.error('probe-control');
+window.onload = () => {
+  const page = document.getElementById('frame').contentDocument;
+  const ids = [...page.querySelectorAll('[id]')].map(e => e.id);
+  const plots = [...page.querySelectorAll('.plot')].map(plot => {
+    const svg = plot.querySelector('[role=img] svg');
+    const box = svg.getBoundingClientRect();
+    const marks = [...svg.querySelectorAll('[id*=gnuplot_plot] path, [id*=gnuplot_plot] use')]
+      .filter(mark => { const b = mark.getBoundingClientRect();
+                        return b.width + b.height > 1 && b.left >= box.left && b.right <= box.right; });
+    return {id: plot.id, width: box.width, height: box.height, marks: marks.length,
+            texts: svg.querySelectorAll('text').length,
+            alt: plot.querySelector('[role=img]').getAttribute('aria-label').length,
+            values: plot.querySelectorAll('details tbody tr').length};
+  });
+  document.getElementById('seen').textContent = 'SEEN' + JSON.stringify({
+    width: page.documentElement.clientWidth, needed: page.documentElement.scrollWidth,
+    tables: [...page.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length,
+    scripts: page.scripts.length, repeated: ids.filter((id, i) => ids.indexOf(id) != i),
+    bold: page.querySelectorAll('b').length, text: page.body.textContent.length, plots}) + 'NEES';
+};
+</script></body>)html";
+
+Json seen_by(const std::string& dumped) {
+  const auto start = dumped.rfind("SEEN{");
+  const auto end = dumped.rfind("}NEES");
+  if (start == std::string::npos || end == std::string::npos || end < start) {
+    return nullptr;
+  }
+  return Json::parse(dumped.substr(start + 4, end + 1 - (start + 4)), nullptr, false);
+}
+
+TEST_F(Report, IsReadableInABrowserOfAPhone) {
+  NEEDS_PROGRAM("gnuplot", "gnuplot-nox");
+  ASSERT_NO_FATAL_FAILURE(measure());
+  add_rows();
+  const auto made = run(fmt::format("timeout 120 {} report {} {} {} --out {}",
+                                    GODWIT_LAB,
+                                    at("sweep.jsonl"),
+                                    at("damaged.jsonl"),
+                                    at("more.jsonl"),
+                                    at("report.html")));
+  ASSERT_EQ(made.code, 0) << made.out;
+  const auto page = text_of(at("report.html"));
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_NE(page.find("5 runs failed"), std::string::npos);
+  NEEDS_PROGRAM("chromium", "chromium");
+
+  std::ofstream(at("probe.html")) << kProbe;
+  // A sandbox of the browser's own is not to be had for root; the page is ours.
+  const auto browsed = run(
+      fmt::format("timeout 100 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars "
+                  "--user-data-dir={} --allow-file-access-from-files --enable-logging=stderr "
+                  "--dump-dom file://{}",
+                  at("profile"),
+                  at("probe.html")));
+  const auto seen = seen_by(browsed.out);
+  ASSERT_TRUE(seen.is_object()) << browsed.out;
+  // What the browser complains of goes to its log: the probe's own complaint, and no other.
+  std::vector<std::string> complaints;
+  std::istringstream lines(browsed.out);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("CONSOLE") != std::string::npos) {
+      complaints.push_back(line);
+    }
+  }
+  ASSERT_EQ(complaints.size(), 1U) << browsed.out;
+  EXPECT_NE(complaints[0].find("probe-control"), std::string::npos) << complaints[0];
+
+  EXPECT_EQ(seen["scripts"], 0);
+  EXPECT_EQ(seen["bold"], 0) << "markup of a row became markup of the page";
+  EXPECT_TRUE(seen["repeated"].empty()) << seen["repeated"];
+  EXPECT_EQ(seen["width"], 390);
+  EXPECT_LE(seen["needed"], 390) << "the page has to be moved sideways";
+  EXPECT_GT(seen["tables"], 0) << "tables are wider than a phone: they scroll by themselves";
+  std::vector<std::string> ids;
+  for (const auto& plot : seen["plots"]) {
+    ids.push_back(plot["id"]);
+    EXPECT_GT(plot["width"], 250) << plot;
+    EXPECT_GT(plot["height"], 150) << plot;
+    EXPECT_GT(plot["marks"], 0) << plot;
+    EXPECT_GE(plot["texts"], 4) << plot;
+    EXPECT_GT(plot["alt"], 30) << plot;
+    EXPECT_GT(plot["values"], 0) << plot;
+  }
+  for (const auto* id : {"downtime-total",
+                         "scaling-memory-total",
+                         "scaling-memory-downtime",
+                         "s1-downtime",
+                         "s1-faults",
+                         "s1-guest-faults",
+                         "s1-rounds",
+                         "s3-throughput1"}) {
+    EXPECT_NE(std::find(ids.begin(), ids.end(), id), ids.end()) << id << " of " << seen["plots"];
+  }
+}
+
+TEST_F(Report, SaysWhatIsWrongAndLeavesNoPage) {
+  const auto report = [&](const std::string& file) {
+    return run(fmt::format("timeout 60 {} report {} --out {}", GODWIT_LAB, file, at("page.html")));
+  };
+  std::ofstream(at("row.jsonl")) << R"({"schema":"godwit.lab.v1","kind":"run","scenario":"s"})"
+                                 << "\n";
+  std::ofstream(at("cut.jsonl")) << R"({"schema":"godwit.lab.v1","ki)";
+  EXPECT_EQ(report(at("nothing.jsonl")).code, 2);
+  const auto cut = report(at("cut.jsonl"));
+  EXPECT_EQ(cut.code, 2);
+  EXPECT_NE(cut.out.find("cut.jsonl:1:"), std::string::npos) << cut.out;
+  // The shell's own `export`, and the lab by its path: nothing else is looked up.
+  const auto none = run(fmt::format("export PATH=/nonexistent; {} report {} --out {}",
+                                    GODWIT_LAB,
+                                    at("row.jsonl"),
+                                    at("page.html")));
+  EXPECT_EQ(none.code, 3) << none.out;
+  EXPECT_NE(none.out.find("gnuplot-nox"), std::string::npos) << none.out;
+  EXPECT_FALSE(fs::exists(at("page.html")));
+}
+
+TEST_F(Report, TwoFilesAreComparedForRegressions) {
+  // The figures of one run, seven times with a little noise; B's total is a quarter longer.
+  const auto write = [&](const std::string& name, double factor) {
+    std::ofstream file(at(name));
+    for (int i = 0; i < 7; ++i) {
+      Json row = {{"schema", "godwit.lab.v1"},
+                  {"kind", "run"},
+                  {"scenario", "s"},
+                  {"side", "s"},
+                  {"swept", Json::object()},
+                  {"verified", true},
+                  {"figures", {{"total_ns", (1e9 + 1e6 * i) * factor}, {"downtime_ns", 1e6}}}};
+      file << row.dump() << "\n";
+    }
+  };
+  write("a.jsonl", 1);
+  write("b.jsonl", 1.25);
+  const auto compare = [&](const std::string& arguments) {
+    return run(fmt::format("timeout 60 {} compare {}", GODWIT_LAB, arguments));
+  };
+  EXPECT_EQ(compare(at("a.jsonl") + " " + at("a.jsonl")).code, 0);
+  EXPECT_EQ(compare(at("b.jsonl") + " " + at("a.jsonl")).code, 0) << "better is not worse";
+  const auto worse = compare(at("a.jsonl") + " " + at("b.jsonl") + " --json");
+  EXPECT_EQ(worse.code, 1) << worse.out;
+  const auto row = Json::parse(worse.out, nullptr, false);
+  ASSERT_TRUE(row.is_object()) << worse.out;
+  EXPECT_EQ(row["kind"], "file-comparison");
+  EXPECT_EQ(row["figures"]["total_ns"]["worse"], true);
+  EXPECT_EQ(row["figures"]["downtime_ns"]["worse"], false);
+  EXPECT_EQ(compare(at("a.jsonl")).code, 2) << "one file is no pair";
+  EXPECT_EQ(compare(at("a.jsonl") + " " + at("b.jsonl") + " --scenario same").code, 2);
+  EXPECT_EQ(compare("").code, 2);
+}
+
+}  // namespace
+}  // namespace godwit

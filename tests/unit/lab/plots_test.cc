@@ -1,0 +1,181 @@
+#include "plots.h"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "report_rows.h"
+
+namespace godwit::lab {
+namespace {
+
+const Series* find(const Chart& chart, const std::string& name, Mark mark) {
+  for (const auto& series : chart.series) {
+    if (series.name == name && series.mark == mark) {
+      return &series;
+    }
+  }
+  return nullptr;
+}
+
+TEST(DowntimeChart, HasAMarkForEachRunAndTheGapBesideIt) {
+  const std::vector<RunRow> runs{
+      verified_run(), verified_run("hybrid", 3e9), verified_run("precopy")};
+  Palette palette;
+  const auto chart = downtime_chart(groups_of(runs), "d", palette);
+  ASSERT_TRUE(chart);
+  const auto* reported = find(*chart, "godwit hybrid", Mark::kDots);
+  const auto* seen = find(*chart, "godwit hybrid, seen by the guest", Mark::kHollowDots);
+  ASSERT_NE(reported, nullptr);
+  ASSERT_NE(seen, nullptr);
+  ASSERT_EQ(reported->dots.size(), 2U);
+  EXPECT_EQ(reported->dots[1].x, 3e9);
+  EXPECT_EQ(reported->dots[1].y, 1e6);
+  EXPECT_EQ(seen->dots[1].y, 3e6);
+  EXPECT_EQ(reported->style, seen->style);
+  EXPECT_NE(reported->style, find(*chart, "godwit precopy", Mark::kDots)->style);
+  EXPECT_NE(chart->alt.find("godwit precopy: 1 runs, median total 2.00 s"), std::string::npos);
+}
+
+TEST(DowntimeChart, ThereIsNoneWithoutAVerifiedRun) {
+  std::vector<RunRow> runs{verified_run()};
+  runs[0].verified = false;
+  Palette palette;
+  EXPECT_FALSE(downtime_chart(groups_of(runs), "d", palette));
+  EXPECT_FALSE(fault_chart(groups_of(runs), Faults::kEngine, "f", palette));
+  EXPECT_FALSE(rounds_chart(groups_of(runs), "r", palette));
+  EXPECT_FALSE(throughput_chart(groups_of(runs).front(), "t", palette));
+  EXPECT_FALSE(scaling_charts(groups_of(runs), "memory", "m", palette));
+}
+
+TEST(FaultChart, AddsTheBucketsOfAllRuns) {
+  std::vector<RunRow> runs(2, verified_run());
+  for (auto& run : runs) {
+    run.report["faults"]["buckets"] = Json::parse("[[1000,30],[2000,0],[4000,15],[64000,5]]");
+  }
+  Palette palette;
+  const auto chart = fault_chart(groups_of(runs), Faults::kEngine, "f", palette);
+  ASSERT_TRUE(chart);
+  EXPECT_EQ(chart->caption.find("Approximate"), std::string::npos);
+  const auto& dots = chart->series.front().dots;
+  ASSERT_EQ(dots.size(), 4U) << "the foot, and each bucket that is not empty";
+  EXPECT_EQ(dots[0].y, 0);
+  EXPECT_EQ(dots[1].x, 1000);
+  EXPECT_DOUBLE_EQ(dots[1].y, 59.5 / 100);
+  EXPECT_DOUBLE_EQ(dots[2].y, 89.5 / 100);
+  EXPECT_EQ(dots[3].x, 64000);
+  EXPECT_DOUBLE_EQ(dots[3].y, 99.5 / 100);
+}
+
+TEST(FaultChart, WithoutBucketsItSaysThatItIsApproximate) {
+  std::vector<RunRow> runs{verified_run(), verified_run("hybrid", 3e9)};
+  runs[0].report["faults"]["buckets"] = Json::parse("[[1000,30]]");
+  Palette palette;
+  const auto chart = fault_chart(groups_of(runs), Faults::kEngine, "f", palette);
+  ASSERT_TRUE(chart);
+  EXPECT_NE(chart->caption.find("Approximate"), std::string::npos)
+      << "half of the runs is not all of them";
+  const auto& dots = chart->series.front().dots;
+  ASSERT_EQ(dots.size(), 5U);
+  EXPECT_EQ(dots[1].x, 10000);
+  EXPECT_EQ(dots[1].y, 0.5);
+  EXPECT_EQ(dots[3].y, 0.999);
+  EXPECT_EQ(dots[4].x, 700000);
+  EXPECT_FALSE(fault_chart(groups_of(runs), Faults::kGuest, "g", palette));
+}
+
+TEST(FaultChart, QuantilesThatSoFewFaultsCannotHaveAreLeftOut) {
+  std::vector<RunRow> runs{verified_run()};
+  runs[0].report["faults"]["count"] = 8;
+  Palette palette;
+  const auto chart = fault_chart(groups_of(runs), Faults::kEngine, "f", palette);
+  const auto& dots = chart->series.front().dots;
+  ASSERT_EQ(dots.size(), 3U) << "foot, median, slowest";
+  EXPECT_DOUBLE_EQ(dots[2].y, 7.5 / 8);
+}
+
+TEST(ThroughputChart, ShowsRatesAndShadesPhases) {
+  std::vector<RunRow> runs{verified_run("hybrid", 901e6)};
+  runs[0].report["timeline"] =
+      Json::parse(R"({"interval_ns":100000000,"start_ns":-100000000,"bytes":[5,100,50,0,9]})");
+  Palette palette;
+  const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);
+  ASSERT_TRUE(chart);
+  const auto& dots = chart->series.front().dots;
+  ASSERT_EQ(dots.size(), 5U);
+  EXPECT_EQ(dots[0].x, -1e8);
+  EXPECT_EQ(dots[1].y, 1000) << "100 bytes in a tenth of a second";
+  ASSERT_EQ(chart->bands.size(), 4U);
+  EXPECT_EQ(chart->bands[2].name, "downtime");
+  EXPECT_EQ(chart->bands[2].from, 6e8);
+  EXPECT_EQ(chart->bands[2].to, 6.01e8);
+}
+
+TEST(RoundsChart, ZeroHasAPlaceOnTheLogAxis) {
+  const std::vector<RunRow> runs{verified_run()};
+  Palette palette;
+  const auto chart = rounds_chart(groups_of(runs), "r", palette);
+  ASSERT_TRUE(chart);
+  const auto* sent = find(*chart, "godwit hybrid", Mark::kLines);
+  ASSERT_NE(sent, nullptr);
+  ASSERT_EQ(sent->dots.size(), 2U);
+  EXPECT_EQ(sent->dots[0].y, 1000);
+  EXPECT_EQ(find(*chart, "godwit hybrid, written meanwhile", Mark::kDashedLines)->dots[1].y, 0.5);
+  EXPECT_EQ(chart->y.tics.front().second, "0");
+}
+
+TEST(ScalingChart, JoinsOnlyRunsThatDifferInNothingElse) {
+  std::vector<RunRow> runs;
+  for (const auto* memory : {"256MiB", "64MiB", "128MiB"}) {
+    runs.push_back(verified_run("hybrid", *bytes_of(memory)));
+    runs.back().command[5] = memory;
+    runs.push_back(verified_run("precopy"));
+    runs.back().command[5] = memory;
+    runs.back().command.insert(runs.back().command.end(), {"--seed", memory});
+  }
+  Palette palette;
+  const auto charts = scaling_charts(groups_of(runs), "memory", "m", palette);
+  EXPECT_FALSE(charts) << "one point has one memory: the command of its first run";
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].swept["memory"] = runs[i].command[5];
+  }
+  const auto swept = scaling_charts(groups_of(runs), "memory", "m", palette);
+  ASSERT_TRUE(swept);
+  ASSERT_EQ(swept->total.series.size(), 1U) << "the precopy runs differ in their seeds as well";
+  const auto& dots = swept->total.series.front().dots;
+  ASSERT_EQ(dots.size(), 3U);
+  EXPECT_EQ(dots[0].x, 64.0 * 1024 * 1024) << "in the order of the sizes";
+  EXPECT_EQ(dots[2].y, 256.0 * 1024 * 1024);
+  EXPECT_EQ(swept->total.x.tics.front().second, "64 MiB");
+  EXPECT_EQ(swept->downtime.series.size(), 2U) << "reported and seen by the guest";
+}
+
+TEST(ScalingChart, ALineThroughTwoScenariosNamesBoth) {
+  std::vector<RunRow> runs(3, verified_run());
+  runs[1].scenario = "other";
+  runs[2].scenario = "other";
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].swept["memory"] = std::to_string(64 << i) + "MiB";
+  }
+  Palette palette;
+  const auto charts = scaling_charts(groups_of(runs), "memory", "m", palette);
+  ASSERT_TRUE(charts);
+  ASSERT_EQ(charts->total.series.size(), 1U);
+  EXPECT_EQ(charts->total.series.front().name, "godwit hybrid, writer and other");
+}
+
+TEST(ScalingChart, NoRateIsFullSpeedAndLiesAtTheFarEnd) {
+  std::vector<RunRow> runs(3, verified_run());
+  runs[0].swept["rate"] = "0";
+  runs[1].swept["rate"] = "64MiB";
+  runs[2].swept["rate"] = "128MiB";
+  Palette palette;
+  const auto charts = scaling_charts(groups_of(runs), "rate", "r", palette);
+  ASSERT_TRUE(charts);
+  EXPECT_EQ(charts->total.x.tics.back().second, "full speed");
+  EXPECT_GT(charts->total.series.front().dots.back().x, *bytes_of("128MiB"));
+  EXPECT_EQ(charts->total.series.front().dots.size(), 3U);
+}
+
+}  // namespace
+}  // namespace godwit::lab
