@@ -20,8 +20,8 @@ tl::unexpected<Error> wrong(const std::string& text) {
 
 /// A number and its unit.
 template <std::size_t N>
-Result<std::uint64_t> number_of(const Json& value,
-                                const std::array<std::pair<std::string_view, std::uint64_t>, N>& units) {
+Result<std::uint64_t> number_of(
+    const Json& value, const std::array<std::pair<std::string_view, std::uint64_t>, N>& units) {
   if (value.is_number_unsigned()) {
     return value.get<std::uint64_t>();
   }
@@ -94,7 +94,7 @@ Result<GuestOptions> guest_options(const Point& point) {
   }
   GuestOptions out;
   auto& guest = out.guest;
-  guest.kind = GuestKind::kKvm;
+  guest.kind = vmm::GuestKind::kKvm;
   GODWIT_TRY(take_size(options, "memory", guest.memory_bytes));
   guest.populated_bytes = guest.memory_bytes;
   GODWIT_TRY(take_size(options, "populated", guest.populated_bytes));

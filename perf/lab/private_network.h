@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "godwit/base/fd.h"
+
+namespace godwit::lab {
+
+/// Where a peer's two processes meet: a network namespace of their own, with a loopback whose
+/// congestion control is that of our runs. Only there may the lab set it: the system's is not ours.
+struct PeerNetwork {
+  Fd name_space;           ///< to be entered by setns(); invalid = the lab's own network
+  std::string congestion;  ///< what new connections there use; empty = unknown
+  std::string note;        ///< why it is not what was asked for; empty = it is
+};
+
+/// Makes it. `congestion`: "auto" is cubic, as with godwit on a loopback. Without permission the
+/// lab's own network is taken as it is, and noted.
+/// Kernel: the namespace lives as long as its descriptor and the processes in it.
+PeerNetwork make_peer_network(const std::string& congestion);
+
+}  // namespace godwit::lab
