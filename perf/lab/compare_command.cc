@@ -63,6 +63,9 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
   GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results));
   GODWIT_TRY(write_peer_table(sides, measured, results));
   for (std::size_t i = 1; i < sides.size(); ++i) {
+    if (measured.samples[0].empty() || measured.samples[i].empty()) {
+      continue;  // nothing to compare
+    }
     GODWIT_TRY(write_comparison({sides.data(), measured.samples[0]},
                                 {&sides[i], measured.samples[i]},
                                 line.alpha,

@@ -91,10 +91,18 @@ void Doorbells::message() {
       sweep_ = {true, numbers_[0], numbers_[1], numbers_[2]};
       break;
     default:
-      if (numbers_[0] == guest::kErrorPage) {
+      if (numbers_[0] == guest::kErrorPage && numbers_[3] == guest::kNoGeneration) {
+        wrong(fmt::format(
+            "data page {} is damaged: generation {} expected", numbers_[1], numbers_[2]));
+      } else if (numbers_[0] == guest::kErrorPage) {
         wrong(fmt::format("data page {} holds generation {}, {} expected",
                           numbers_[1],
-                          static_cast<std::int64_t>(numbers_[3]),
+                          numbers_[3],
+                          numbers_[2]));
+      } else if (numbers_[0] == guest::kErrorCanary) {
+        wrong(fmt::format("canary register {} holds {:#x}, {:#x} expected",
+                          numbers_[1],
+                          numbers_[3],
                           numbers_[2]));
       } else {
         wrong(fmt::format("the guest found error {} at {}: {:#x}, {:#x} expected",
