@@ -1,7 +1,9 @@
 #include "qemu_run.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -73,6 +75,7 @@ class Migration {
     GODWIT_TRY(connect());
     GODWIT_TRY(migrate());
     GODWIT_TRY(arrive());
+    GODWIT_TRY(ask_for_figures());
     note_figures();
     return sweep();
   }
@@ -207,8 +210,22 @@ class Migration {
       }
     }
     cpu_source_ns_ += source_->cpu_ns();
-    GODWIT_TRY_ASSIGN(answer_, source_->qmp().execute("query-migrate"));
     return {};
+  }
+
+  /// QEMU announces that it is complete before it has worked out its times: until then both are 0.
+  Status ask_for_figures() {
+    const auto deadline = Deadline::after_ns(kAnswerNs);
+    for (;;) {
+      GODWIT_TRY_ASSIGN(answer_, source_->qmp().execute("query-migrate"));
+      if (number_at(answer_, "/total-time") > 0) {
+        return {};
+      }
+      if (deadline.passed()) {
+        return fail(ErrorCode::kTimeout, "QEMU", "the source does not tell its times");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
   }
 
   /// After as many full passes as godwit's hybrid mode makes: pass n is announced when it begins.
