@@ -25,6 +25,7 @@ struct Common {
 struct RunLine {
   std::string name;   ///< a scenario or a set
   unsigned runs = 0;  ///< 0 = as the scenario says
+  std::string qemu = "qemu-system-x86_64";
 };
 
 struct CompareLine {

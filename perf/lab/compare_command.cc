@@ -5,7 +5,6 @@
 #include "commands.h"
 #include "comparison.h"
 #include "peers.h"
-#include "private_network.h"
 #include "runner.h"
 
 namespace godwit::lab {
@@ -39,13 +38,7 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
   GODWIT_TRY_ASSIGN(const auto peers, parse_peers(line.peers));
   GODWIT_TRY_ASSIGN(auto results, Results::open(common.out, common.json));
   godwit.label = "godwit";
-  // The same congestion control for both: what the peer's network can have.
-  auto& options_of_point = godwit.point.options;
-  const auto asked = text_at(options_of_point, "/congestion");
-  if (const auto network = make_peer_network(asked.empty() ? "auto" : asked);
-      !network.congestion.empty()) {
-    options_of_point["congestion"] = network.congestion;
-  }
+  share_congestion(godwit.point);
   const auto point = godwit.point;
   std::vector<Side> sides{std::move(godwit)};
   auto found = peer_sides(peers, line.qemu, point, common.interrupt_fd, results);

@@ -69,6 +69,8 @@ int lab_main(int argc, char** argv) {
   run->add_option("name", run_line.name, "scenario or set")->required();
   run->add_option("--runs", run_line.runs, "runs of each point (as the scenario says)")
       ->check(CLI::Range(1U, 1000U));
+  run->add_option("--qemu", run_line.qemu, "QEMU's program, for scenarios with peers")
+      ->capture_default_str();
   add_common(*run, common);
   auto* compare = app.add_subcommand("compare", "measures two sides in turns: are they different?");
   compare

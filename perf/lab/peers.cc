@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "figures.h"
+#include "private_network.h"
 #include "runner.h"
 #include "stats.h"
 #include "table.h"
@@ -54,6 +55,14 @@ Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names)
     add(std::move(mode));
   }
   return modes;
+}
+
+void share_congestion(Point& point) {
+  const auto asked = text_at(point.options, "/congestion");
+  const auto network = make_peer_network(asked.empty() ? "auto" : asked);
+  if (!network.congestion.empty()) {
+    point.options["congestion"] = network.congestion;
+  }
 }
 
 Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,

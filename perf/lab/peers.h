@@ -30,6 +30,9 @@ struct PeerSide {
 /// Modes of "qemu" (all of them) and "qemu:MODE", in order, each once. Errors: kInvalidArgument.
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names);
 
+/// Gives the point the congestion control that a peer's network can have here, for both sides.
+void share_congestion(Point& point);
+
 /// The sides that this host and this QEMU can measure; what cannot be is told on stderr and written
 /// as a row "left_out". Errors: kInvalidArgument (options), kIo, kCancelled.
 Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,

@@ -35,6 +35,15 @@ TEST(QemuMode, ParsesPeersOnceEach) {
   EXPECT_FALSE(parse_peers({"xen:precopy"}));
 }
 
+TEST(QemuMode, AScenarioNamesPeers) {
+  const auto scenario = parse_scenario(
+      Json::parse(R"({"name": "x", "options": {}, "peers": ["qemu:postcopy"]})"), "test");
+  ASSERT_TRUE(scenario);
+  EXPECT_EQ(scenario->peers, std::vector<std::string>{"qemu:postcopy"});
+  EXPECT_FALSE(
+      parse_scenario(Json::parse(R"({"name": "x", "options": {}, "peers": [1]})"), "test"));
+}
+
 TEST(QemuPeer, ALackingCapabilityIsNamed) {
   QemuPeer peer;
   peer.version = "6.2.0";
