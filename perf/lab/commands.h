@@ -25,6 +25,7 @@ struct Common {
 struct RunLine {
   std::string name;   ///< a scenario or a set
   unsigned runs = 0;  ///< 0 = as the scenario says
+  std::string qemu = "qemu-system-x86_64";
 };
 
 struct CompareLine {
@@ -32,7 +33,9 @@ struct CompareLine {
   std::vector<std::string> scenarios;  ///< one (for both sides) or two
   std::vector<std::string> set_a;      ///< KEY=VALUE for side A
   std::vector<std::string> set_b;
-  std::string godwit_b;  ///< another build for side B; empty = the same
+  std::string godwit_b;            ///< another build for side B; empty = the same
+  std::vector<std::string> peers;  ///< "qemu" or "qemu:MODE": side B are these
+  std::string qemu = "qemu-system-x86_64";
   unsigned pairs = 9;
   double alpha = 0.01;
 };

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include "commands.h"
-#include "figures.h"
+#include "comparison.h"
+#include "peers.h"
 #include "runner.h"
-#include "stats.h"
-#include "table.h"
 
 namespace godwit::lab {
 namespace {
@@ -27,87 +26,46 @@ Result<Side> side_of(const Library& library,
   return Side{label, std::move(points.front()), godwit};
 }
 
-/// One figure of both sides.
-struct Difference {
-  const Figure* figure;
-  Spread a;
-  Spread b;
-  double ratio = 0;  ///< of medians, B over A
-  double p = 1;
-};
-
-std::vector<Difference> differences(const Measured& measured) {
-  std::vector<Difference> all;
-  for (const auto& figure : figures()) {
-    const auto a = values_of(measured.samples[0], figure.name);
-    const auto b = values_of(measured.samples[1], figure.name);
-    if (a.empty() || b.empty()) {
-      continue;
+/// godwit against each mode of the peers.
+Result<int> compare_with_peers(const Common& common, const CompareLine& line, Side godwit) {
+  if (line.scenarios.size() > 1 || !line.set_b.empty() || !line.godwit_b.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                "compare",
+                "with --peer side B is the peer: one --scenario, no --set-b, no --godwit-b");
+  }
+  GODWIT_TRY_ASSIGN(const auto peers, parse_peers(line.peers));
+  GODWIT_TRY_ASSIGN(auto results, Results::open(common.out, common.json));
+  godwit.label = "godwit";
+  share_congestion(godwit.point);
+  const auto point = godwit.point;
+  std::vector<Side> sides{std::move(godwit)};
+  auto found = peer_sides(peers, line.qemu, point, common.interrupt_fd, results);
+  if (!found && found.error().code == ErrorCode::kCancelled) {
+    return kExitInterrupted;
+  }
+  GODWIT_TRY(found);
+  for (auto& side : *found) {
+    sides.push_back(std::move(side));
+  }
+  RunnerOptions options;
+  options.rounds = line.pairs;
+  options.interrupt_fd = common.interrupt_fd;
+  options.set = "compare";
+  GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results));
+  GODWIT_TRY(write_peer_table(sides, measured, results));
+  for (std::size_t i = 1; i < sides.size(); ++i) {
+    if (measured.samples[0].empty() || measured.samples[i].empty()) {
+      continue;  // nothing to compare
     }
-    Difference one{&figure, spread_of(a), spread_of(b), 0, permutation_p(a, b)};
-    one.ratio = one.a.median != 0 ? one.b.median / one.a.median : 0;
-    all.push_back(one);
+    GODWIT_TRY(write_comparison({sides.data(), measured.samples[0]},
+                                {&sides[i], measured.samples[i]},
+                                line.alpha,
+                                results));
   }
-  return all;
-}
-
-Json json_of(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
-}
-
-std::string text_of(Unit unit, const Spread& spread) {
-  return fmt::format("{} ({} .. {})",
-                     figure_text(unit, spread.median),
-                     figure_text(unit, spread.min),
-                     figure_text(unit, spread.max));
-}
-
-void print(const std::vector<Difference>& all, double alpha) {
-  std::vector<std::vector<std::string>> rows{
-      {"", "A median (range)", "B median (range)", "B/A", "p", ""}};
-  for (const auto& one : all) {
-    rows.push_back({one.figure->name,
-                    text_of(one.figure->unit, one.a),
-                    text_of(one.figure->unit, one.b),
-                    fmt::format("{:.3f}", one.ratio),
-                    fmt::format("{:.4f}", one.p),
-                    one.p < alpha ? "different" : "-"});
+  if (measured.interrupted) {
+    return kExitInterrupted;
   }
-  fmt::print("{}", table(rows));
-}
-
-Status report(const std::array<Side, 2>& sides,
-              const Measured& measured,
-              const CompareLine& line,
-              Results& results) {
-  const auto all = differences(measured);
-  Json row;
-  row["a"] = sides[0].point.scenario;
-  row["b"] = sides[1].point.scenario;
-  row["options_a"] = sides[0].point.options;
-  row["options_b"] = sides[1].point.options;
-  row["runs_a"] = measured.samples[0].size();
-  row["runs_b"] = measured.samples[1].size();
-  row["alpha"] = line.alpha;
-  row["smallest_p"] = smallest_p(measured.samples[0].size(), measured.samples[1].size());
-  auto figures_json = Json::object();
-  for (const auto& one : all) {
-    figures_json[one.figure->name] = {{"a", json_of(one.a)},
-                                      {"b", json_of(one.b)},
-                                      {"ratio", one.ratio},
-                                      {"p", one.p},
-                                      {"different", one.p < line.alpha}};
-  }
-  row["figures"] = std::move(figures_json);
-  GODWIT_TRY(results.write("comparison", row));
-  if (!results.to_stdout()) {
-    print(all, line.alpha);
-    if (number_at(row, "/smallest_p") >= line.alpha) {
-      fmt::print("So few runs cannot tell anything apart at alpha {}: take more --pairs.\n",
-                 line.alpha);
-    }
-  }
-  return {};
+  return measured.failed == 0 ? kExitOk : kExitFailed;
 }
 
 Result<int> compare(const Common& common, const CompareLine& line) {
@@ -115,6 +73,9 @@ Result<int> compare(const Common& common, const CompareLine& line) {
   const auto& second = line.godwit_b.empty() ? common.godwit : line.godwit_b;
   GODWIT_TRY_ASSIGN(auto a,
                     side_of(library, line.scenarios.front(), line.set_a, "a", common.godwit));
+  if (!line.peers.empty()) {
+    return compare_with_peers(common, line, std::move(a));
+  }
   GODWIT_TRY_ASSIGN(auto b, side_of(library, line.scenarios.back(), line.set_b, "b", second));
   const std::array<Side, 2> sides{std::move(a), std::move(b)};
   GODWIT_TRY_ASSIGN(auto results, Results::open(common.out, common.json));
@@ -123,7 +84,8 @@ Result<int> compare(const Common& common, const CompareLine& line) {
   options.interrupt_fd = common.interrupt_fd;
   options.set = "compare";
   GODWIT_TRY_ASSIGN(const auto measured, measure({sides[0], sides[1]}, options, results));
-  GODWIT_TRY(report(sides, measured, line, results));
+  GODWIT_TRY(write_comparison(
+      {&sides[0], measured.samples[0]}, {&sides[1], measured.samples[1]}, line.alpha, results));
   if (measured.interrupted) {
     return kExitInterrupted;
   }

@@ -78,6 +78,8 @@ int lab_main(int argc, char** argv) {
   run->add_option("name", run_line.name, "scenario or set")->required();
   run->add_option("--runs", run_line.runs, "runs of each point (as the scenario says)")
       ->check(CLI::Range(1U, 1000U));
+  run->add_option("--qemu", run_line.qemu, "QEMU's program, for scenarios with peers")
+      ->capture_default_str();
   add_common(*run, common);
   auto* compare = app.add_subcommand(
       "compare", "measures two sides in turns, or reads two result files: are they different?");
@@ -96,6 +98,11 @@ int lab_main(int argc, char** argv) {
   compare->add_option("--set-a", compare_line.set_a, "KEY=VALUE: option of side A");
   compare->add_option("--set-b", compare_line.set_b, "KEY=VALUE: option of side B");
   compare->add_option("--godwit-b", compare_line.godwit_b, "another build for side B");
+  compare->add_option("--peer",
+                      compare_line.peers,
+                      "qemu or qemu:MODE: godwit against this peer's modes (precopy, multifd-N, "
+                      "postcopy, postcopy-preempt)");
+  compare->add_option("--qemu", compare_line.qemu, "QEMU's program")->capture_default_str();
   compare->add_option("--alpha", compare_line.alpha, "chance of a false alarm in a figure (0.01)")
       ->check(CLI::Range(0.000001, 0.5));
   add_common(*compare, common);

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "figures.h"
 #include "link.h"
+#include "peers.h"
 #include "runner.h"
 #include "stats.h"
 #include "table.h"
@@ -67,6 +68,11 @@ class RunSet {
       return {};
     }
     ++measured_;
+    const auto judged = sides.size();
+    if (auto added = add_peers(scenario, own, sides); !added) {
+      interrupted_ = added.error().code == ErrorCode::kCancelled;
+      return interrupted_ ? Status() : added;
+    }
     RunnerOptions options;
     options.rounds = line_.runs != 0 ? line_.runs : scenario.runs;
     options.interrupt_fd = common_.interrupt_fd;
@@ -76,7 +82,24 @@ class RunSet {
     interrupted_ = measured.interrupted;
     GODWIT_TRY(summarize(sides, measured));
     if (!interrupted_) {
-      GODWIT_TRY(check_limits(scenario, sides, measured, own));
+      GODWIT_TRY(check_limits(scenario, sides, measured, own, judged));
+    }
+    return {};
+  }
+
+  /// The peers' sides of each own point, behind all others.
+  Status add_peers(const Scenario& scenario, std::size_t own, std::vector<Side>& sides) {
+    if (scenario.peers.empty()) {
+      return {};
+    }
+    GODWIT_TRY_ASSIGN(const auto modes, parse_peers(scenario.peers));
+    for (std::size_t i = 0; i < own; ++i) {
+      share_congestion(sides[i].point);
+      GODWIT_TRY_ASSIGN(
+          auto more, peer_sides(modes, line_.qemu, sides[i].point, common_.interrupt_fd, results_));
+      for (auto& side : more) {
+        sides.push_back(std::move(side));
+      }
     }
     return {};
   }
@@ -105,6 +128,7 @@ class RunSet {
       Json row;
       row["scenario"] = sides[i].point.scenario;
       row["swept"] = sides[i].point.swept;
+      row["peer"] = sides[i].peer ? Json(sides[i].peer->name()) : Json();
       row["runs"] = samples.size();
       auto figures_json = Json::object();
       std::vector<std::vector<std::string>> rows{{"", "median", "min", "max"}};
@@ -124,7 +148,11 @@ class RunSet {
       row["figures"] = std::move(figures_json);
       GODWIT_TRY(results_.write("summary", row));
       if (!results_.to_stdout()) {
-        fmt::print("\n{}, {} runs\n{}", sides[i].point.name(), samples.size(), table(rows));
+        fmt::print("\n{}{}, {} runs\n{}",
+                   sides[i].peer ? sides[i].peer->name() + ": " : "",
+                   sides[i].point.name(),
+                   samples.size(),
+                   table(rows));
       }
     }
     return {};
@@ -133,12 +161,13 @@ class RunSet {
   Status check_limits(const Scenario& scenario,
                       const std::vector<Side>& sides,
                       const Measured& measured,
-                      std::size_t own) {
+                      std::size_t own,
+                      std::size_t judged) {
     for (const auto& limit : scenario.limits) {
       for (std::size_t i = 0; i < own; ++i) {
         std::span<const Sample> against;
-        if (sides.size() > own) {
-          against = measured.samples[std::min(own + i, sides.size() - 1)];
+        if (judged > own) {
+          against = measured.samples[std::min(own + i, judged - 1)];
         }
         const auto verdict = judge(limit, measured.samples[i], against);
         missed_ += verdict.met ? 0 : 1;

@@ -35,6 +35,7 @@ Json row_of(const Side& side,
   row["side"] = side.label;
   row["swept"] = side.point.swept;
   row["link"] = nullptr;
+  row["peer"] = nullptr;
   row["round"] = round;
   row["at_unix_s"] = realtime_ns() / 1'000'000'000;
   row["command"] = words;
@@ -68,6 +69,9 @@ class Runner {
  private:
   Status run_one(std::size_t index, std::uint64_t round) {
     const auto& side = sides_[index];
+    if (side.peer) {
+      return run_peer(index, round);
+    }
     std::vector<std::string> words{side.godwit, "demo", "--json", "--warm"};
     const auto more = side.point.arguments();
     words.insert(words.end(), more.begin(), more.end());
@@ -105,8 +109,34 @@ class Runner {
     row["reason"] = reason;
     row["figures"] = figures;
     row["report"] = report;
+    return keep(index, round, row, reason, figures);
+  }
+
+  Status run_peer(std::size_t index, std::uint64_t round) {
+    const auto& side = sides_[index];
+    auto row = row_of(side, options_, round, {});
+    const auto ran = side.peer->run(options_.interrupt_fd);
+    if (ran.interrupted) {
+      measured_.interrupted = true;
+      return {};
+    }
+    row["command"] = ran.command;
+    row["peer"] = ran.peer;
+    row["exit_code"] = nullptr;
+    row["verified"] = ran.reason.empty();
+    row["reason"] = ran.reason;
+    row["figures"] = ran.figures;
+    row["report"] = ran.report;
+    return keep(index, round, row, ran.reason, ran.figures);
+  }
+
+  Status keep(std::size_t index,
+              std::uint64_t round,
+              const Json& row,
+              const std::string& reason,
+              const Json& figures) {
     GODWIT_TRY(results_.write("run", row));
-    tell(side, round, reason, figures);
+    tell(sides_[index], round, reason, figures);
     if (reason.empty()) {
       measured_.samples[index].push_back(figures);
     } else {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "godwit/base/result.h"
 
+#include "peers.h"
 #include "results.h"
 #include "scenario.h"
 #include "verdict.h"
@@ -15,7 +17,8 @@ namespace godwit::lab {
 struct Side {
   std::string label;  ///< "a", "b", or the name of the point
   Point point;
-  std::string godwit;  ///< path of the command
+  std::string godwit;                              ///< path of the command
+  std::shared_ptr<const PeerSide> peer = nullptr;  ///< what runs instead of godwit
 };
 
 struct RunnerOptions {

@@ -180,6 +180,13 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
       scenario.runs = value.get<unsigned>();
     } else if (name == "against" && value.is_string()) {
       scenario.against = value.get<std::string>();
+    } else if (name == "peers" && value.is_array()) {
+      for (const auto& peer : value) {
+        if (!peer.is_string()) {
+          return bad(origin, "'peers' is no list of names");
+        }
+        scenario.peers.push_back(peer.get<std::string>());
+      }
     } else if (name != "limits" || !value.is_array()) {
       return bad(origin, fmt::format("member '{}' is unknown or of the wrong type", name));
     }

@@ -40,6 +40,7 @@ struct Scenario {
   unsigned runs = 5;    ///< of each point, unless --runs says otherwise
   std::string against;  ///< scenario whose runs are interleaved with these; empty = none
   std::vector<Limit> limits;
+  std::vector<std::string> peers;  ///< "qemu" or "qemu:MODE", whose runs are interleaved with these
 
   /// Every combination of swept values, the last option changing fastest.
   [[nodiscard]] std::vector<Point> points() const;

@@ -22,7 +22,6 @@
 namespace godwit::vmm {
 namespace {
 
-constexpr std::uint64_t kPayloadPages = 16;
 constexpr std::uint64_t kStackPages = 2;
 constexpr std::uint64_t kLargePage = 2 * kMiB;
 constexpr std::uint64_t kEntries = 512;  ///< of a page table
@@ -40,28 +39,6 @@ constexpr std::uint64_t kXcr0Avx = 7;      ///< x87, SSE, AVX
 
 constexpr std::uint64_t div_up(std::uint64_t a, std::uint64_t b) {
   return (a + b - 1) / b;
-}
-
-void write_tables(const BootLayout& layout, const engine::GuestMemory& memory) {
-  // The tables lie in the first region, which starts at 0 and holds all reserved pages: see
-  // plan_workload().
-  auto* pml4 = reinterpret_cast<std::uint64_t*>(memory.page({0, layout.tables_page}));
-  auto* pdpt = pml4 + kEntries;
-  auto* pd = pdpt + layout.pdpts * kEntries;
-  const auto pdpt_gpa = (layout.tables_page + 1) << kPageShift;
-  const auto pd_gpa = pdpt_gpa + (layout.pdpts << kPageShift);
-  for (std::uint64_t i = 0; i < layout.pdpts; ++i) {
-    pml4[i] = (pdpt_gpa + (i << kPageShift)) | kTableFlags;
-  }
-  for (std::uint64_t i = 0; i < layout.pds; ++i) {
-    pdpt[i] = (pd_gpa + (i << kPageShift)) | kTableFlags;
-  }
-  for (const auto& region : memory.regions) {
-    const auto end = std::min(region.gpa + (region.page_count << kPageShift), layout.pds * kGiB);
-    for (auto gpa = region.gpa & ~(kLargePage - 1); gpa < end; gpa += kLargePage) {
-      pd[gpa / kLargePage] = gpa | kLeafFlags;
-    }
-  }
 }
 
 kvm_segment flat_segment(std::uint16_t selector, std::uint8_t type, std::uint64_t base) {
@@ -115,16 +92,52 @@ Status set_segments(const kvm::System& system,
 }  // namespace
 
 BootLayout plan_boot(const GuestConfig& config) {
-  const auto regions = region_layout(config.memory_bytes);
+  return plan_boot(config, region_layout(config.memory_bytes), guest::kPayloadGpa / kPageBytes);
+}
+
+BootLayout plan_boot(const GuestConfig& config,
+                     const std::vector<engine::MachineDescription::Region>& regions,
+                     std::uint64_t payload_page) {
   const auto last = std::max<std::uint64_t>(1, config.populated_bytes / kPageBytes) - 1;
   const auto span = gpa_of_page(regions, last) + kPageBytes;
   BootLayout layout;
-  layout.tables_page = guest::kPayloadGpa / kPageBytes + kPayloadPages;
+  layout.tables_page = payload_page + kPayloadPages;
   layout.pds = div_up(span, kGiB);
   layout.pdpts = div_up(layout.pds, kEntries);
   layout.stacks_page = layout.tables_page + 1 + layout.pdpts + layout.pds;
   layout.reserved_pages = layout.stacks_page + config.vcpus * kStackPages;
   return layout;
+}
+
+void write_tables(const BootLayout& layout, const engine::GuestMemory& memory) {
+  auto* pml4 = reinterpret_cast<std::uint64_t*>(memory.page({0, layout.tables_page}));
+  auto* pdpt = pml4 + kEntries;
+  auto* pd = pdpt + layout.pdpts * kEntries;
+  const auto pdpt_gpa = (layout.tables_page + 1) << kPageShift;
+  const auto pd_gpa = pdpt_gpa + (layout.pdpts << kPageShift);
+  for (std::uint64_t i = 0; i < layout.pdpts; ++i) {
+    pml4[i] = (pdpt_gpa + (i << kPageShift)) | kTableFlags;
+  }
+  for (std::uint64_t i = 0; i < layout.pds; ++i) {
+    pdpt[i] = (pd_gpa + (i << kPageShift)) | kTableFlags;
+  }
+  for (const auto& region : memory.regions) {
+    const auto end = std::min(region.gpa + (region.page_count << kPageShift), layout.pds * kGiB);
+    for (auto gpa = region.gpa & ~(kLargePage - 1); gpa < end; gpa += kLargePage) {
+      pd[gpa / kLargePage] = gpa | kLeafFlags;
+    }
+  }
+}
+
+void write_segment_canaries(const WorkloadPlan& plan, const engine::GuestMemory& memory) {
+  for (std::uint32_t vcpu = 0; vcpu < plan.params.vcpus; ++vcpu) {
+    guest::VcpuBlock block{};
+    std::byte* at = memory.page(page_id(memory, plan.blocks_page + vcpu));
+    std::memcpy(&block, at, sizeof(block));
+    block.fs_canary = guest::canary_value(plan.params.seed, vcpu, guest::kCanaryFs);
+    block.gs_canary = guest::canary_value(plan.params.seed, vcpu, guest::kCanaryGs);
+    std::memcpy(at, &block, sizeof(block));
+  }
 }
 
 Status write_boot(const BootLayout& layout,
@@ -140,14 +153,7 @@ Status write_boot(const BootLayout& layout,
   std::memcpy(memory.page({0, guest::kPayloadGpa / kPageBytes}), image.data(), image.size());
   write_tables(layout, memory);
   write_workload(plan, memory);
-  for (std::uint32_t vcpu = 0; vcpu < plan.params.vcpus; ++vcpu) {
-    guest::VcpuBlock block{};
-    std::byte* at = memory.page(page_id(memory, plan.blocks_page + vcpu));
-    std::memcpy(&block, at, sizeof(block));
-    block.fs_canary = guest::canary_value(plan.params.seed, vcpu, guest::kCanaryFs);
-    block.gs_canary = guest::canary_value(plan.params.seed, vcpu, guest::kCanaryGs);
-    std::memcpy(at, &block, sizeof(block));
-  }
+  write_segment_canaries(plan, memory);
   return {};
 }
 

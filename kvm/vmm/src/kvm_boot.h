@@ -13,9 +13,12 @@
 
 namespace godwit::vmm {
 
-/// Pages at the start of guest memory that belong to the machine, not to the workload: an unused
-/// one (so that a null pointer hits zeros), the payload, page tables, stacks. Guarantees: follows
-/// from the configuration alone, so that both sides of a migration agree.
+/// Pages for a payload.
+inline constexpr std::uint64_t kPayloadPages = 16;
+
+/// Pages at the start of guest memory that belong to the machine, not to the workload: some unused
+/// (here one, so that a null pointer hits zeros), the payload, page tables, stacks. Guarantees:
+/// follows from the configuration alone, so that both sides of a migration agree.
 struct BootLayout {
   std::uint64_t tables_page = 0;  ///< PML4, PDPTs, PDs, in this order
   std::uint64_t pdpts = 0;        ///< one a 512 GiB of guest-physical addresses
@@ -25,6 +28,16 @@ struct BootLayout {
 };
 
 BootLayout plan_boot(const GuestConfig& config);
+/// The same for another machine's regions, and a payload that lies at `payload_page`.
+BootLayout plan_boot(const GuestConfig& config,
+                     const std::vector<engine::MachineDescription::Region>& regions,
+                     std::uint64_t payload_page);
+
+/// Page tables for all memory that the guest ever touches, one to one, with the user bit.
+/// Requires: they lie in the first region, which starts at 0.
+void write_tables(const BootLayout& layout, const engine::GuestMemory& memory);
+/// The values that the bases of fs and gs of a vCPU must find. Requires: write_workload() was done.
+void write_segment_canaries(const WorkloadPlan& plan, const engine::GuestMemory& memory);
 
 /// Fills the reserved pages, and the workload's own, through the guest's mapping.
 /// Errors: kInternal when the payload has outgrown its place.

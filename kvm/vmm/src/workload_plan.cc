@@ -144,8 +144,14 @@ PageId page_id(const engine::GuestMemory& memory, std::uint64_t page) {
 Result<WorkloadPlan> plan_workload(const GuestConfig& config,
                                    std::uint64_t reserved_pages,
                                    std::uint64_t counter_hz) {
+  return plan_workload(config, region_layout(config.memory_bytes), reserved_pages, counter_hz);
+}
+
+Result<WorkloadPlan> plan_workload(const GuestConfig& config,
+                                   const std::vector<engine::MachineDescription::Region>& regions,
+                                   std::uint64_t reserved_pages,
+                                   std::uint64_t counter_hz) {
   GODWIT_TRY(validate(config));
-  const auto regions = region_layout(config.memory_bytes);
   WorkloadPlan plan;
   plan.total_pages = config.memory_bytes / kPageBytes;
   plan.populated_pages = config.populated_bytes / kPageBytes;

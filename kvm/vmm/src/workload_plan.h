@@ -52,6 +52,12 @@ Result<WorkloadPlan> plan_workload(const GuestConfig& config,
                                    std::uint64_t reserved_pages,
                                    std::uint64_t counter_hz);
 
+/// The same for another machine's regions, which hold config.memory_bytes.
+Result<WorkloadPlan> plan_workload(const GuestConfig& config,
+                                   const std::vector<engine::MachineDescription::Region>& regions,
+                                   std::uint64_t reserved_pages,
+                                   std::uint64_t counter_hz);
+
 /// Guest-physical address of memory page `page`. Requires: page < total pages.
 std::uint64_t gpa_of_page(const std::vector<engine::MachineDescription::Region>& regions,
                           std::uint64_t page);

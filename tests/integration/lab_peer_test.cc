@@ -1,0 +1,122 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+// godwit beside QEMU, as a user of the lab compares them.
+
+namespace godwit {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Ran {
+  int code = -1;
+  std::vector<Json> rows;
+};
+
+Ran run_lab(const std::string& arguments) {
+  const auto line = fmt::format("timeout 250 {} {} 2>/dev/null", GODWIT_LAB, arguments);
+  Ran ran;
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) {
+    return ran;
+  }
+  std::string out;
+  char buffer[4096];
+  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
+    out.append(buffer, got);
+  }
+  const int status = ::pclose(pipe);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  std::istringstream lines(out);
+  for (std::string row; std::getline(lines, row);) {
+    ran.rows.push_back(Json::parse(row, nullptr, false));
+  }
+  return ran;
+}
+
+std::vector<Json> of_kind(const Ran& ran, const std::string& kind) {
+  std::vector<Json> found;
+  for (const auto& row : ran.rows) {
+    if (row.value("kind", "") == kind) {
+      found.push_back(row);
+    }
+  }
+  return found;
+}
+
+TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
+  if (std::system("command -v qemu-system-x86_64 >/dev/null") != 0) {
+    GTEST_SKIP() << "there is no qemu-system-x86_64 (Debian: qemu-system-x86)";
+  }
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
+    GTEST_SKIP() << "there is no usable /dev/kvm";
+  }
+  const auto ran = run_lab(
+      "compare --peer qemu:precopy --peer qemu:postcopy --scenario idle-1g "
+      "--set-a memory=64MiB --set-a floors=false --pairs 1 --json");
+  EXPECT_EQ(ran.code, 0);
+  std::set<std::string> modes;
+  for (const auto& row : of_kind(ran, "run")) {
+    EXPECT_EQ(row["verified"], true) << row["reason"];
+    for (const auto* figure : {"total_ns",
+                               "downtime_ns",
+                               "guest_gap_ns",
+                               "largest_stall_ns",
+                               "cpu_source_ns",
+                               "cpu_target_ns",
+                               "wire_bytes"}) {
+      EXPECT_GT(row["figures"].value(figure, 0.0), 0.0) << figure;
+    }
+    if (row["peer"].is_null()) {
+      modes.insert("godwit");
+      continue;
+    }
+    modes.insert(row["peer"].value("mode", ""));
+    const auto& verified = row["report"]["qemu"]["verified"];
+    EXPECT_GT(verified.value("pages_checked", 0), 15'000) << "of 16 384 pages of 64 MiB";
+    // The gap holds the whole blackout, which QEMU tells in milliseconds.
+    EXPECT_GE(row["figures"]["guest_gap_ns"].get<double>() + 1e6,
+              row["figures"]["downtime_ns"].get<double>());
+    EXPECT_GE(row["figures"]["largest_stall_ns"].get<double>(),
+              row["figures"]["guest_gap_ns"].get<double>());
+  }
+  std::set<std::string> expected{"godwit", "precopy"};
+  for (const auto& row : of_kind(ran, "left_out")) {
+    EXPECT_NE(row["reason"], "");
+  }
+  if (of_kind(ran, "left_out").empty()) {
+    expected.insert("postcopy");
+  }
+  EXPECT_EQ(modes, expected);
+  EXPECT_EQ(of_kind(ran, "comparison").size(), expected.size() - 1);
+}
+
+TEST(LabPeer, WithoutQemuGodwitIsMeasuredAlone) {
+  const auto ran =
+      run_lab("compare --peer qemu --qemu /no/such/qemu --scenario same --pairs 1 --json");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(of_kind(ran, "run").size(), 1U);
+  const auto left = of_kind(ran, "left_out");
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_NE(left.front().value("reason", "").find("/no/such/qemu"), std::string::npos);
+}
+
+TEST(LabPeer, UsageErrorsExitWithTwo) {
+  EXPECT_EQ(run_lab("compare --peer xen --scenario same").code, 2);
+  EXPECT_EQ(run_lab("compare --peer qemu:dance --scenario same").code, 2);
+  EXPECT_EQ(run_lab("compare --peer qemu --scenario same --set-b seed=2").code, 2);
+}
+
+}  // namespace
+}  // namespace godwit
