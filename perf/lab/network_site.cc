@@ -115,6 +115,14 @@ std::string NetworkSite::path() const {
   return fmt::format("/proc/{}/fd/{}", ::getpid(), fd_.get());
 }
 
+Result<Fd> NetworkSite::open() const {
+  Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) {
+    return fail_errno(errno, "link", "duplicating a namespace's descriptor");
+  }
+  return copy;
+}
+
 Status NetworkSite::within(const std::function<Status()>& body) const {
   return on_thread([&]() -> Status {
     if (::setns(fd_.get(), CLONE_NEWNET) != 0) {

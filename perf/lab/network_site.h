@@ -18,6 +18,8 @@ class NetworkSite {
   static Result<NetworkSite> create();
   /// For `setns` by others, as long as this process keeps it.
   [[nodiscard]] std::string path() const;
+  /// A descriptor for setns() that keeps it. Errors: kIo.
+  [[nodiscard]] Result<Fd> open() const;
   /// Runs `body` on a thread that lives in it; children that it starts live there too.
   [[nodiscard]] Status within(const std::function<Status()>& body) const;
 

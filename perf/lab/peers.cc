@@ -26,8 +26,8 @@ Status leave_out(const std::string& mode, const std::string& reason, Results& re
 
 }  // namespace
 
-PeerRun PeerSide::run(int interrupt_fd) const {
-  return run_qemu(program, mode, options, interrupt_fd);
+PeerRun PeerSide::run(const Link* link, int interrupt_fd) const {
+  return run_qemu(program, mode, options, link, interrupt_fd);
 }
 
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names) {

@@ -24,7 +24,7 @@ struct PeerSide {
   GuestOptions options;
   [[nodiscard]] std::string name() const { return "qemu " + mode.name; }
   /// One migration.
-  [[nodiscard]] PeerRun run(int interrupt_fd) const;
+  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const;
 };
 
 /// Modes of "qemu" (all of them) and "qemu:MODE", in order, each once. Errors: kInvalidArgument.

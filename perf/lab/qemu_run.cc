@@ -57,18 +57,30 @@ class Migration {
   Migration(const QemuPeer& peer,
             const QemuMode& mode,
             const GuestOptions& options,
+            const Link* link,
             int interrupt_fd,
             TemporaryDirectory directory,
             PeerRun& run)
       : peer_(peer),
         mode_(mode),
         options_(options),
+        link_(link),
         interrupt_fd_(interrupt_fd),
         directory_(std::move(directory)),
         run_(run) {}
 
   Status all() {
-    network_ = make_peer_network(options_.congestion);
+    if (link_ == nullptr) {
+      network_ = make_peer_network(options_.congestion);
+    } else {
+      GODWIT_TRY_ASSIGN(network_.congestion, link_->congestion());
+      GODWIT_TRY_ASSIGN(network_.name_space, link_->source().open());
+      GODWIT_TRY_ASSIGN(target_site_, link_->target().open());
+      if (options_.congestion != "auto" && options_.congestion != network_.congestion) {
+        network_.note = fmt::format(
+            "congestion control is {} on a link, not {}", network_.congestion, options_.congestion);
+      }
+    }
     GODWIT_TRY_ASSIGN(
         image_, write_pc_image(options_.guest, measure_counter_hz(), directory_.file("image")));
     GODWIT_TRY(boot());
@@ -94,7 +106,7 @@ class Migration {
     QemuSpec spec;
     spec.program = peer_.program;
     spec.name = name;
-    spec.network_fd = network_.name_space.get();
+    spec.network_fd = target && link_ != nullptr ? target_site_.get() : network_.name_space.get();
     const auto bytes = options_.guest.memory_bytes;
     // The lowest common denominator of machines: a PC with one serial port. Lost ticks are not
     // made up for, so that no burst of steps follows a pause.
@@ -156,13 +168,15 @@ class Migration {
       GODWIT_TRY(qemu->qmp().execute("migrate-set-parameters", parameters));
     }
     settings_ = parameters;
-    GODWIT_TRY(target_->qmp().execute("migrate-incoming", {{"uri", "tcp:127.0.0.1:0"}}));
+    const std::string host = link_ != nullptr ? Link::kTargetAddress : "127.0.0.1";
+    GODWIT_TRY(
+        target_->qmp().execute("migrate-incoming", {{"uri", fmt::format("tcp:{}:0", host)}}));
     GODWIT_TRY_ASSIGN(const auto listening, target_->qmp().execute("query-migrate"));
     const auto port = text_at(listening, "/socket-address/0/port");
     if (port.empty()) {
       return fail(ErrorCode::kProtocol, "QEMU", "the target does not tell its port");
     }
-    uri_ = "tcp:127.0.0.1:" + port;
+    uri_ = fmt::format("tcp:{}:{}", host, port);
     return {};
   }
 
@@ -339,7 +353,9 @@ class Migration {
   const int interrupt_fd_;
   const TemporaryDirectory directory_;
   PeerRun& run_;
-  PeerNetwork network_;
+  const Link* link_;
+  PeerNetwork network_;  // of both, or of the source's end of the link
+  Fd target_site_;       // of the target's end
   PcImage image_;
   std::unique_ptr<Qemu> source_;
   std::unique_ptr<Qemu> target_;
@@ -372,6 +388,7 @@ Json qemu_figures(const Json& query_migrate) {
 PeerRun run_qemu(const QemuPeer& peer,
                  const QemuMode& mode,
                  const GuestOptions& options,
+                 const Link* link,
                  int interrupt_fd) {
   PeerRun run;
   run.peer = {{"name", "qemu"}, {"version", peer.version}, {"mode", mode.name}};
@@ -380,7 +397,7 @@ PeerRun run_qemu(const QemuPeer& peer,
     run.reason = directory.error().message();
     return run;
   }
-  Migration migration(peer, mode, options, interrupt_fd, std::move(*directory), run);
+  Migration migration(peer, mode, options, link, interrupt_fd, std::move(*directory), run);
   if (const auto done = migration.all(); !done) {
     run.interrupted = done.error().code == ErrorCode::kCancelled;
     run.reason = done.error().message();

@@ -115,10 +115,18 @@ class Runner {
   Status run_peer(std::size_t index, std::uint64_t round) {
     const auto& side = sides_[index];
     auto row = row_of(side, options_, round, {});
-    const auto ran = side.peer->run(options_.interrupt_fd);
+    std::optional<Link> link;
+    if (!side.point.link.is_null()) {
+      GODWIT_TRY(make_link(side, round, link));
+      row["link"] = link->json();
+    }
+    const auto ran = side.peer->run(link ? &*link : nullptr, options_.interrupt_fd);
     if (ran.interrupted) {
       measured_.interrupted = true;
       return {};
+    }
+    if (link && link->counts()) {
+      row["link_packets"] = counts_json(*link->counts());
     }
     row["command"] = ran.command;
     row["peer"] = ran.peer;

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "machine_table.h"
+
 namespace godwit::engine {
 namespace {
 
@@ -91,14 +93,12 @@ const SourceTransition* SourceMachine::on(SourceEvent event) {
     decided_ = true;
     return &kEarlyCommit;
   }
-  for (const auto& row : kTable) {
-    if (row.from == state_ && row.event == event) {
-      state_ = row.to;
-      decided_ = decided_ || (row.actions & kActDecide) != 0;
-      return &row;
-    }
+  const auto* row = find_row(kTable, state_, event);
+  if (row != nullptr) {
+    state_ = row->to;
+    decided_ = decided_ || (row->actions & kActDecide) != 0;
   }
-  return nullptr;
+  return row;
 }
 
 bool SourceMachine::ended() const {

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "machine_table.h"
+
 namespace godwit::engine {
 namespace {
 
@@ -54,13 +56,11 @@ std::span<const TargetTransition> TargetMachine::table() {
 }
 
 const TargetTransition* TargetMachine::on(TargetEvent event) {
-  for (const auto& row : kTable) {
-    if (row.from == state_ && row.event == event) {
-      state_ = row.to;
-      return &row;
-    }
+  const auto* row = find_row(kTable, state_, event);
+  if (row != nullptr) {
+    state_ = row->to;
   }
-  return nullptr;
+  return row;
 }
 
 bool TargetMachine::ended() const {

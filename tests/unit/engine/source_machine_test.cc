@@ -1,61 +1,16 @@
 #include "godwit/engine/source_machine.h"
 
-#include <map>
 #include <set>
-#include <vector>
 
 #include <gtest/gtest.h>
+
+#include "machine_support.h"
 
 namespace godwit::engine {
 namespace {
 
-constexpr int kLastState = static_cast<int>(SourceState::kFailed);
-constexpr int kLastEvent = static_cast<int>(SourceEvent::kLocalError);
-
-/// The events on a shortest way from idle to every state that can be reached.
-std::map<SourceState, std::vector<SourceEvent>> ways() {
-  std::map<SourceState, std::vector<SourceEvent>> found = {{SourceState::kIdle, {}}};
-  for (bool grew = true; grew;) {
-    grew = false;
-    for (const auto& row : SourceMachine::table()) {
-      if (found.count(row.from) != 0 && found.count(row.to) == 0) {
-        found[row.to] = found[row.from];
-        found[row.to].push_back(row.event);
-        grew = true;
-      }
-    }
-  }
-  return found;
-}
-
-SourceMachine machine_after(const std::vector<SourceEvent>& events) {
-  SourceMachine machine;
-  for (const auto event : events) {
-    EXPECT_NE(machine.on(event), nullptr);
-  }
-  return machine;
-}
-
 TEST(SourceMachine, EveryStateIsReachedAndEveryPairIsListedOnceOrRefused) {
-  const auto reached = ways();
-  EXPECT_EQ(reached.size(), static_cast<std::size_t>(kLastState));
-  std::set<std::pair<SourceState, SourceEvent>> listed;
-  for (const auto& row : SourceMachine::table()) {
-    EXPECT_TRUE(listed.emplace(row.from, row.event).second)
-        << to_string(row.from) << " + " << to_string(row.event) << " is listed twice";
-  }
-  for (const auto& [state, events] : reached) {
-    for (int e = 1; e <= kLastEvent; ++e) {
-      const auto event = static_cast<SourceEvent>(e);
-      auto machine = machine_after(events);
-      ASSERT_EQ(machine.state(), state);
-      const auto* row = machine.on(event);
-      EXPECT_EQ(row != nullptr, listed.count({state, event}) != 0)
-          << to_string(state) << " + " << to_string(event);
-      EXPECT_EQ(machine.state(), row != nullptr ? row->to : state)
-          << "a refused event changes nothing";
-    }
-  }
+  expect_whole_table<SourceMachine>(SourceState::kFailed, SourceEvent::kLocalError);
 }
 
 /// States in which the decision is recorded: all that follow a row with kActDecide.
@@ -119,8 +74,8 @@ TEST(SourceMachine, EveryUndecidedFailureResumesAndEveryDecidedOneHolds) {
 }
 
 TEST(SourceMachine, LinkLossEndsEveryStateThatHasALink) {
-  for (const auto& [state, events] : ways()) {
-    auto machine = machine_after(events);
+  for (const auto& [state, events] : ways<SourceMachine>()) {
+    auto machine = machine_after<SourceMachine>(events);
     if (state == SourceState::kIdle || machine.ended()) {
       continue;
     }
@@ -130,8 +85,8 @@ TEST(SourceMachine, LinkLossEndsEveryStateThatHasALink) {
 }
 
 TEST(SourceMachine, ThePlantedBugCommitsEarlyAndOnlyWhenPlanted) {
-  const auto events = ways()[SourceState::kStateTransfer];
-  SourceMachine sound = machine_after(events);
+  const auto events = ways<SourceMachine>()[SourceState::kStateTransfer];
+  SourceMachine sound = machine_after<SourceMachine>(events);
   EXPECT_EQ(sound.on(SourceEvent::kQuiesced), nullptr);
   SourceMachine bad(SourceBugs{.commit_before_ready = true});
   for (const auto event : events) {
@@ -144,10 +99,10 @@ TEST(SourceMachine, ThePlantedBugCommitsEarlyAndOnlyWhenPlanted) {
 
 TEST(SourceMachine, NamesEveryStateAndEvent) {
   std::set<std::string_view> names;
-  for (int s = 1; s <= kLastState; ++s) {
+  for (int s = 1; s <= static_cast<int>(SourceState::kFailed); ++s) {
     EXPECT_TRUE(names.insert(to_string(static_cast<SourceState>(s))).second);
   }
-  for (int e = 1; e <= kLastEvent; ++e) {
+  for (int e = 1; e <= static_cast<int>(SourceEvent::kLocalError); ++e) {
     EXPECT_FALSE(to_string(static_cast<SourceEvent>(e)).empty());
   }
   EXPECT_EQ(to_string(SourceState::kRolledBack), "rolled-back");
