@@ -437,6 +437,7 @@ TEST_F(BadMoment, NameServerSaysNothing) {
     or_leave(::mount(servers.c_str(), "/etc/resolv.conf", nullptr, MS_BIND, nullptr) == 0);
   };
   if (run("status --help", prepare).code == kCannot) {
+    ::unlink(servers.c_str());
     GODWIT_MISSING("surroundings", "no private mount can be made here");
   }
   GuestUnderTest guest(directory_, GuestUnderTest::kOptions, prepare);
