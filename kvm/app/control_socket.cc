@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -26,37 +23,7 @@ constexpr std::size_t kLineBytesMax = 16U << 20;
 // Copying and printing JSON take stack for every level; nothing of ours has more than five.
 constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
-constexpr mode_t kOwnerOnly = 0600;
 constexpr timeval kSendTimeout{5, 0};
-
-Result<sockaddr_un> socket_address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        "--control",
-        fmt::format(
-            "'{}' is too long for a socket: {} bytes at most", path, sizeof address.sun_path - 1));
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-Result<Fd> make_socket() {
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) {
-    return fail_errno(errno, "socket");
-  }
-  return fd;
-}
-
-Status connect_to(const Fd& fd, const sockaddr_un& address) {
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return fail_errno(errno, "connect");
-  }
-  return {};
-}
 
 Result<Fd> open_spare() {
   Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -83,60 +50,16 @@ Result<Json> parse_line(const std::string& line) {
   return json;
 }
 
-/// Between finding that a socket's file is dead and replacing it, another process may have replaced
-/// it already: those that start or end at once wait for each other here. A lock on the directory
-/// leaves no file behind. Where it cannot be opened or locked, starting at once is the caller's
-/// risk.
-Fd lock_directory(const std::string& path) {
-  const auto slash = path.rfind('/');
-  const auto directory = slash == std::string::npos ? std::string(".") : path.substr(0, slash + 1);
-  Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.valid()) {
-    while (::flock(fd.get(), LOCK_EX) != 0 && errno == EINTR) {
-    }
-  }
-  return fd;
-}
-
-/// Removes the socket file of a process that is dead.
-Status clear_path(const std::string& path, const sockaddr_un& address) {
-  struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) {
-    return {};  // nothing there; bind() tells of all else
-  }
-  if (!S_ISSOCK(info.st_mode)) {
-    return fail(ErrorCode::kInvalidArgument,
-                "--control",
-                fmt::format("'{}' exists and is no socket", path));
-  }
-  GODWIT_TRY_ASSIGN(const auto probe, make_socket());
-  // Not to wait where the one that listens does not accept: a full queue is a sign of life.
-  if (::fcntl(probe.get(), F_SETFL, O_NONBLOCK) != 0) {
-    return fail_errno(errno, "fcntl");
-  }
-  const auto connected = connect_to(probe, address);
-  if (connected || connected.error().sys_errno == EAGAIN) {
-    return fail(
-        ErrorCode::kState,
-        "--control",
-        fmt::format("'{}' is served by a running process; stop it or choose another path", path));
-  }
-  if (connected.error().sys_errno != ECONNREFUSED) {
-    return fail_errno(connected.error().sys_errno, "--control", fmt::format("'{}'", path));
-  }
-  if (::unlink(path.c_str()) != 0) {
-    return fail_errno(errno, "unlink", path);
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ControlConnection>> ControlConnection::connect(const std::string& path) {
-  GODWIT_TRY_ASSIGN(const auto address, socket_address(path));
-  GODWIT_TRY_ASSIGN(auto fd, make_socket());
-  if (auto status = connect_to(fd, address); !status) {
-    return fail_errno(status.error().sys_errno,
+  GODWIT_TRY_ASSIGN(const auto address, net::unix_address(path));
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) {
+    return fail_errno(errno, "socket");
+  }
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno(errno,
                       "control socket",
                       fmt::format("nobody answers at '{}'; is the guest's process running?", path));
   }
@@ -209,32 +132,26 @@ void ControlConnection::stop_receiving() {
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path,
                                                             Handler handler) {
-  GODWIT_TRY_ASSIGN(const auto address, socket_address(path));
+  auto listener = net::UnixListener::create(path, kBacklog);
+  if (!listener) {
+    auto& error = listener.error();
+    error.operation = "--control";
+    // A path that names something else is a mistake of the caller's; one that is taken is not.
+    if (error.sys_errno == EEXIST) {
+      error.code = ErrorCode::kInvalidArgument;
+    } else if (error.sys_errno == EADDRINUSE) {
+      error.code = ErrorCode::kState;
+    }
+    return fail(std::move(error));
+  }
   GODWIT_TRY_ASSIGN(auto wake, EventFd::create());
   GODWIT_TRY_ASSIGN(auto spare, open_spare());
-  const auto lock = lock_directory(path);
-  GODWIT_TRY(clear_path(path, address));
-  GODWIT_TRY_ASSIGN(auto fd, make_socket());
-  // bind() gives the file the socket's own mode: nobody else may connect, not even for a moment,
-  // and the process's mask is left alone. Source: unix_bind_bsd() in net/unix/af_unix.c
-  if (::fchmod(fd.get(), kOwnerOnly) != 0 ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return fail_errno(errno, "--control", fmt::format("'{}'", path));
-  }
-  struct stat info {};
-  if (::listen(fd.get(), kBacklog) != 0 || ::lstat(path.c_str(), &info) != 0) {
-    const auto cause = errno;
-    ::unlink(path.c_str());
-    return fail_errno(cause, "listen", path);
-  }
-  SocketFile file{path, info.st_dev, info.st_ino};
   return std::unique_ptr<ControlServer>(new ControlServer(
-      std::move(file), std::move(fd), std::move(spare), std::move(wake), std::move(handler)));
+      std::move(*listener), std::move(spare), std::move(wake), std::move(handler)));
 }
 
-ControlServer::ControlServer(SocketFile file, Fd listener, Fd spare, EventFd wake, Handler handler)
-    : file_(std::move(file)),
-      listener_(std::move(listener)),
+ControlServer::ControlServer(net::UnixListener listener, Fd spare, EventFd wake, Handler handler)
+    : listener_(std::move(listener)),
       spare_(std::move(spare)),
       wake_(std::move(wake)),
       handler_(std::move(handler)),
@@ -242,20 +159,12 @@ ControlServer::ControlServer(SocketFile file, Fd listener, Fd spare, EventFd wak
 
 ControlServer::~ControlServer() {
   {
-    // Somebody may have put another socket there meanwhile: that one is not ours to remove.
-    const auto lock = lock_directory(file_.path);
-    struct stat info {};
-    if (::lstat(file_.path.c_str(), &info) == 0 && info.st_dev == file_.device &&
-        info.st_ino == file_.inode) {
-      ::unlink(file_.path.c_str());
-    }
-  }
-  {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.signal();
   thread_.join();
+  listener_.reset();
   {
     const std::lock_guard lock(mutex_);
     for (auto& client : clients_) {
@@ -267,7 +176,7 @@ ControlServer::~ControlServer() {
 
 void ControlServer::accept_loop() {
   for (;;) {
-    std::array<pollfd, 2> polled{{{listener_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
+    std::array<pollfd, 2> polled{{{listener_->fd(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}}};
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       log_error("control socket: poll: {}", errno_error(errno, "poll").message());
       return;
@@ -287,7 +196,7 @@ void ControlServer::accept_loop() {
 }
 
 void ControlServer::accept_one() {
-  Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  Fd fd(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!fd.valid()) {
     if (errno == EMFILE || errno == ENFILE) {
       turn_away();
@@ -306,7 +215,7 @@ void ControlServer::accept_one() {
 /// long: so it is taken with the spare descriptor, told, and closed.
 void ControlServer::turn_away() {
   spare_.reset();
-  if (Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)); fd.valid()) {
+  if (Fd fd(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC)); fd.valid()) {
     Json json;
     json["type"] = "error";
     json["code"] = error_code_name(ErrorCode::kIo);

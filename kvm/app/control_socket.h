@@ -1,7 +1,5 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
 #include <list>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
+#include "godwit/net/unix_listener.h"
 
 #include "json.h"
 
@@ -63,21 +62,14 @@ class ControlServer {
     bool ended = false;  // guarded by mutex_
     std::jthread thread;
   };
-  /// The socket's file, as it was made.
-  struct SocketFile {
-    std::string path;
-    dev_t device = 0;
-    ino_t inode = 0;
-  };
-  ControlServer(SocketFile file, Fd listener, Fd spare, EventFd wake, Handler handler);
+  ControlServer(net::UnixListener listener, Fd spare, EventFd wake, Handler handler);
   void accept_loop();
   void accept_one();
   void turn_away();
   void serve(Client& client);
   void remove_ended();
 
-  SocketFile file_;
-  Fd listener_;
+  std::optional<net::UnixListener> listener_;  ///< none at the end
   Fd spare_;      ///< given up for a moment to tell a client that no descriptor is left
   EventFd wake_;  ///< a client has ended, or the server shall
   Handler handler_;

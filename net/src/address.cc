@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "godwit/net/socket.h"
+#include "godwit/net/unix_listener.h"
 
-#include "unix_socket.h"
 
 namespace godwit::net {
 namespace {

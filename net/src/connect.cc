@@ -12,9 +12,10 @@
 
 #include <fmt/format.h>
 
+#include "godwit/net/unix_listener.h"
+
 #include "resolver.h"
 #include "socket_options.h"
-#include "unix_socket.h"
 #include "wait_fd.h"
 
 namespace godwit::net {

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "godwit/net/transport.h"
+#include "godwit/net/unix_listener.h"
 
 #include "loop_kind.h"
 #include "socket_options.h"
 #include "tcp_socket.h"
-#include "unix_socket.h"
 
 namespace godwit::net {
 namespace {

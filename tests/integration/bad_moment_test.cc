@@ -335,7 +335,7 @@ TEST_F(BadMoment, DiskUnderTheControlSocketIsFull) {
     }
     EXPECT_EQ(ran.code, 3) << ran.all();
     EXPECT_EQ(ran.out, "");
-    EXPECT_THAT(ran.err, HasSubstr("/full/socket': No space left on device"));
+    EXPECT_THAT(ran.err, HasSubstr("/full/socket: No space left on device"));
   }
   ::rmdir(place.c_str());
 }

@@ -1,8 +1,13 @@
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstring>
 #include <fstream>
 #include <thread>
 
@@ -136,6 +141,57 @@ TEST_F(UnixListenerTest, ReplacesWhatADeadProcessLeft) {
   const auto listener = listen();
   ASSERT_TRUE(listener) << listener.error().message();
   EXPECT_TRUE(connect_one(*transport_to("unix:" + path_, LoopKind::kPoll), ChannelKind::kControl));
+}
+
+/// A socket whose listener has ended and that somebody still holds, until this is destroyed.
+class InheritedSocket {
+ public:
+  explicit InheritedSocket(const std::string& path) {
+    std::array<int, 2> hold{};
+    EXPECT_EQ(::pipe2(hold.data(), O_CLOEXEC), 0);
+    const auto listener = ::fork();
+    if (listener == 0) {
+      ::close(hold[1]);
+      const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      sockaddr_un at{};
+      at.sun_family = AF_UNIX;
+      std::memcpy(at.sun_path, path.data(), path.size());
+      const bool listens = ::bind(socket, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 &&
+                           ::listen(socket, 1) == 0;
+      if (listens && ::fork() == 0) {
+        char end = 0;
+        [[maybe_unused]] const auto ended = ::read(hold[0], &end, 1);
+      }
+      ::_exit(listens ? 0 : 1);
+    }
+    ::close(hold[0]);
+    hold_ = Fd(hold[1]);
+    int status = 0;
+    EXPECT_EQ(::waitpid(listener, &status, 0), listener);
+    EXPECT_EQ(status, 0);
+  }
+
+ private:
+  Fd hold_;
+};
+
+TEST_F(UnixListenerTest, WaitsForTheSocketOfADeadProcessToGo) {
+  auto held = std::make_unique<InheritedSocket>(path_);
+  const std::jthread releases([&held] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.reset();
+  });
+  const auto listener = listen();
+  ASSERT_TRUE(listener) << listener.error().message();
+  EXPECT_TRUE(connect_one(*transport_to("unix:" + path_, LoopKind::kPoll), ChannelKind::kControl));
+}
+
+TEST_F(UnixListenerTest, LeavesASocketToTheProcessThatInheritedIt) {
+  const InheritedSocket held(path_);
+  const auto listener = listen();
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error().sys_errno, EADDRINUSE);
+  EXPECT_TRUE(exists());
 }
 
 /// How many of `starters` that begin at once get to listen; the others must say that it is taken.

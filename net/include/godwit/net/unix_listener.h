@@ -13,11 +13,15 @@ namespace godwit::net {
 /// Errors: kInvalidArgument when `path` is empty or too long.
 Result<sockaddr_un> unix_address(const std::string& path);
 
-/// A listening Unix socket and its file. Ownership: the file is removed with it, if it is still the
-/// one that was made.
+/// A listening Unix socket (non-blocking) and its file.
+/// Guarantees: only this user may connect, from the first moment on.
+/// Ownership: the file is removed with it, if it is still the one that was made.
 class UnixListener {
  public:
-  /// Errors: as make_listener().
+  /// The socket file of a dead process is replaced; where the kernel still takes its socket down,
+  /// that is waited for, a second at most.
+  /// Errors: kInvalidArgument (no path of a socket); by sys_errno EADDRINUSE (a live process serves
+  /// it), EEXIST (something is there that is no socket), and what bind(2) and listen(2) give.
   static Result<UnixListener> create(const std::string& path, int backlog);
   UnixListener(UnixListener&& other) noexcept = default;
   UnixListener& operator=(UnixListener&&) = delete;

@@ -1,9 +1,11 @@
-#include "unix_socket.h"
+#include "godwit/net/unix_listener.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +18,8 @@ namespace godwit::net {
 namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
+/// How long the kernel may take to close the socket of a process that has ended.
+constexpr int kTakeDownMs = 1000;
 
 Result<Fd> make_socket() {
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -40,6 +44,49 @@ Fd lock_directory(const std::string& path) {
   return fd;
 }
 
+Status served(const std::string& path) {
+  return fail_errno(
+      EADDRINUSE,
+      "listen",
+      fmt::format("unix:{} is served by a running process; stop it or choose another path", path));
+}
+
+/// Whether the process that called listen() on the other end of `connected` has ended.
+bool listener_has_ended(const Fd& connected) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  // 0: a process of a namespace that cannot be seen from here.
+  if (::getsockopt(connected.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) {
+    return false;
+  }
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+  if (!process.valid()) {
+    return errno == ESRCH;
+  }
+  pollfd ended{process.get(), POLLIN, 0};
+  return ::poll(&ended, 1, 0) == 1;
+}
+
+/// Whether nobody serves `path` any more. A process that was killed may be gone while its socket
+/// still takes connections: io_uring lets go of the files of requests under way in a work item of
+/// the kernel, after the process's end (io_ring_exit_work() in io_uring/io_uring.c). A connection
+/// made then is hung up when the socket is closed. One whose listener has ended and that stays is
+/// served by a process that inherited it.
+Result<bool> is_dead(const std::string& path, const sockaddr_un& address) {
+  GODWIT_TRY_ASSIGN(const auto probe, make_socket());
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    pollfd hung_up{probe.get(), 0, 0};
+    return listener_has_ended(probe) && ::poll(&hung_up, 1, kTakeDownMs) == 1;
+  }
+  if (errno == EAGAIN) {
+    return false;  // somebody listens, and the queue is full
+  }
+  if (errno != ECONNREFUSED) {
+    return fail_errno(errno, "listen", fmt::format("unix:{}", path));
+  }
+  return true;
+}
+
 /// Removes the socket file of a process that is dead.
 Status clear_path(const std::string& path, const sockaddr_un& address) {
   struct stat info {};
@@ -50,19 +97,9 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
     return fail_errno(
         EEXIST, "listen", fmt::format("unix:{} is no socket; choose another path", path));
   }
-  GODWIT_TRY_ASSIGN(const auto probe, make_socket());
-  const int connected =
-      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  // EAGAIN: somebody listens, and the queue is full.
-  if (connected == 0 || errno == EAGAIN) {
-    return fail_errno(
-        EADDRINUSE,
-        "listen",
-        fmt::format("unix:{} is served by a running process; stop it or choose another path",
-                    path));
-  }
-  if (errno != ECONNREFUSED) {
-    return fail_errno(errno, "listen", fmt::format("unix:{}", path));
+  GODWIT_TRY_ASSIGN(const bool dead, is_dead(path, address));
+  if (!dead) {
+    return served(path);
   }
   if (::unlink(path.c_str()) != 0) {
     return fail_errno(errno, "unlink", path);
@@ -97,13 +134,14 @@ Result<UnixListener> UnixListener::create(const std::string& path, int backlog) 
   // bind() gives the file the socket's own mode: nobody else may connect, not even for a moment,
   // and the process's mask is left alone. Source: unix_bind_bsd() in net/unix/af_unix.c
   if (::fchmod(fd.get(), kOwnerOnly) != 0 ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(fd.get(), backlog) != 0) {
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno(errno, "listen", fmt::format("unix:{}", path));
   }
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) {
-    return fail_errno(errno, "listen", fmt::format("unix:{}", path));
+  if (::listen(fd.get(), backlog) != 0 || ::lstat(path.c_str(), &info) != 0) {
+    const auto cause = errno;
+    ::unlink(path.c_str());
+    return fail_errno(cause, "listen", fmt::format("unix:{}", path));
   }
   return UnixListener(std::move(fd), path, info.st_dev, info.st_ino);
 }
