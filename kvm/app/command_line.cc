@@ -30,12 +30,13 @@ struct FaultName {
   engine::InjectedFault fault;
   const char* name;
 };
-constexpr std::array<FaultName, 7> kFaultNames{
+constexpr std::array<FaultName, 8> kFaultNames{
     {{engine::InjectedFault::kFlipBit, "flip-bit"},
      {engine::InjectedFault::kDropPage, "drop-page"},
      {engine::InjectedFault::kStalePage, "stale-page"},
      {engine::InjectedFault::kSkipRegister, "skip-register"},
      {engine::InjectedFault::kBlackoutDelay, "blackout-delay"},
+     {engine::InjectedFault::kFaultDelay, "fault-delay"},
      {engine::InjectedFault::kCutBeforeCommit, "cut-before-commit"},
      {engine::InjectedFault::kCutAfterCommit, "cut-after-commit"}}};
 
@@ -380,6 +381,10 @@ Status check_fault(const CommandLine& line) {
   if (fault == engine::InjectedFault::kStalePage && (!rounds || !writes(line.config.workload))) {
     return off("stale-page: needs a writing --workload and --mode hybrid or precopy");
   }
+  if (fault == engine::InjectedFault::kFaultDelay && mode != engine::Mode::kHybrid &&
+      mode != engine::Mode::kPostcopy) {
+    return off("fault-delay: needs --mode hybrid or postcopy");
+  }
   if ((fault == engine::InjectedFault::kDropPage || fault == engine::InjectedFault::kFlipBit) &&
       line.config.fill == vmm::Fill::kZero) {
     return off(
@@ -528,7 +533,7 @@ class Parser {
     add_json(table);
     table.value("--inject",
                 "plants a fault: flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
-                "cut-before-commit or cut-after-commit",
+                "fault-delay=D, cut-before-commit or cut-after-commit",
                 into(line_.migration.inject, parse_fault));
     table.flag("--no-checksum", no_checksum_, "send frames without checksums");
     table.value("--source-netns",
@@ -607,11 +612,12 @@ Result<FaultSpec> parse_fault(const std::string& text) {
       spec.fault = entry.fault;
     }
   }
-  const bool delay = spec.fault == engine::InjectedFault::kBlackoutDelay;
+  const bool delay = spec.fault == engine::InjectedFault::kBlackoutDelay ||
+                     spec.fault == engine::InjectedFault::kFaultDelay;
   if (spec.fault == engine::InjectedFault::kNone || delay != (equals != std::string::npos)) {
     return unknown(text,
                    "flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
-                   "cut-before-commit, cut-after-commit");
+                   "fault-delay=D, cut-before-commit, cut-after-commit");
   }
   if (delay) {
     GODWIT_TRY_ASSIGN(spec.delay_ns, parse_duration(text.substr(equals + 1)));

@@ -53,6 +53,10 @@ constexpr std::array kFigures{
            Unit::kNs,
            [](const Json& r) { return fault_at(r, "/faults/count", "/faults/p99_ns"); }},
     Figure{
+        "guest_fault_p50_ns",
+        Unit::kNs,
+        [](const Json& r) { return fault_at(r, "/guest_faults/count", "/guest_faults/p50_ns"); }},
+    Figure{
         "guest_fault_p99_ns",
         Unit::kNs,
         [](const Json& r) { return fault_at(r, "/guest_faults/count", "/guest_faults/p99_ns"); }},

@@ -81,6 +81,9 @@ INSTANTIATE_TEST_SUITE_P(
         Usage{"TimeoutOverflow", "demo --timeout 99999999999s", "too large"},
         Usage{"TimeoutUnit", "demo --timeout 5", "the unit is required"},
         Usage{"TimeoutNone", "demo --timeout 0s", "--timeout"},
+        Usage{"FaultDelayWithoutFaults",
+              "demo --mode precopy --inject fault-delay=1ms",
+              "needs --mode"},
         Usage{"DelayOverflow", "demo --inject blackout-delay=99999999999s", "too large"},
         Usage{"StalePageOfAnIdleGuest", "demo --workload idle --inject stale-page", "--workload"},
         Usage{"StalePageWithoutRounds",
@@ -217,10 +220,10 @@ TEST_F(Environment, MoreHugePagesThanTheHostHas) {
 }
 
 TEST_F(Environment, AHandlerCannotProtectHugePages) {
-  const auto ran = run(
-      fmt::format("run --guest process --memory 32MiB --backing hugetlb --dirty-source wp --control "
-                  "{}",
-                  directory_.at("control")));
+  const auto ran = run(fmt::format(
+      "run --guest process --memory 32MiB --backing hugetlb --dirty-source wp --control "
+      "{}",
+      directory_.at("control")));
   EXPECT_EQ(ran.code, 3) << ran.all();
   EXPECT_THAT(ran.err, HasSubstr("huge pages"));
 }

@@ -1,4 +1,5 @@
-// The checks can fail: every planted fault is caught by whom docs and command line say, with their exit code.
+// The checks can fail: every planted fault is caught by whom docs and command line say, with their
+// exit code.
 
 #include <gtest/gtest.h>
 
@@ -49,8 +50,10 @@ TEST_F(InjectedFault, DroppedPageIsCaughtByTheGuest) {
 }
 
 TEST_F(InjectedFault, StalePageIsCaughtByTheGuest) {
-  for (const auto* guest : {"--guest kvm --dirty-source log", "--guest kvm --dirty-source ring",
-                            "--guest process --dirty-source wp", "--guest process --dirty-source wp-async"}) {
+  for (const auto* guest : {"--guest kvm --dirty-source log",
+                            "--guest kvm --dirty-source ring",
+                            "--guest process --dirty-source wp",
+                            "--guest process --dirty-source wp-async"}) {
     for (int seed = 1; seed <= 3; ++seed) {
       const auto ran = inject("stale-page", fmt::format("{} --seed {}", guest, seed));
       EXPECT_EQ(ran.code, 4) << guest << "\n" << ran.out;
@@ -60,7 +63,8 @@ TEST_F(InjectedFault, StalePageIsCaughtByTheGuest) {
 
 TEST_F(InjectedFault, SkippedRegisterIsCaughtByTheGuest) {
   for (int seed = 1; seed <= 4; ++seed) {
-    EXPECT_EQ(inject("skip-register", fmt::format("--guest kvm --seed {}", seed)).code, 4) << "seed " << seed;
+    EXPECT_EQ(inject("skip-register", fmt::format("--guest kvm --seed {}", seed)).code, 4)
+        << "seed " << seed;
   }
   EXPECT_EQ(inject("skip-register", "--guest process").code, 4);
 }
@@ -69,7 +73,17 @@ TEST_F(InjectedFault, BlackoutDelayIsSeenByEngineAndGuest) {
   const auto ran = inject("blackout-delay=50ms");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_GE(ran.report["downtime_ns"].get<std::int64_t>(), 50'000'000);
-  EXPECT_GE(ran.report["guest_gap_ns"].get<std::int64_t>(), ran.report["downtime_ns"].get<std::int64_t>());
+  EXPECT_GE(ran.report["guest_gap_ns"].get<std::int64_t>(),
+            ran.report["downtime_ns"].get<std::int64_t>());
+}
+
+TEST_F(InjectedFault, FaultDelayIsSeenByEngineAndGuest) {
+  const auto ran = inject("fault-delay=5ms", "--mode postcopy");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  for (const auto* faults : {"faults", "guest_faults"}) {
+    EXPECT_GT(ran.report[faults]["count"].get<std::uint64_t>(), 0U);
+    EXPECT_GE(ran.report[faults]["max_ns"].get<std::int64_t>(), 5'000'000) << faults;
+  }
 }
 
 TEST_F(InjectedFault, LinkCutBeforeCommitLeavesTheGuestAtTheSource) {
@@ -97,6 +111,7 @@ TEST_F(InjectedFault, EachIsCaughtOnAnonymousMemoryToo) {
                                                 {"stale-page", 4},
                                                 {"skip-register", 4},
                                                 {"blackout-delay=50ms", 0},
+                                                {"fault-delay=1ms", 0},
                                                 {"cut-before-commit", 1},
                                                 {"cut-after-commit", 5}};
   int turn = 0;
@@ -122,14 +137,16 @@ TEST(Prealloc, OnAnonymousMemoryPopulatesWhereNoFaultIsWaitedForAndSaysSoElsewhe
 // A writer at full speed, over and over: the race that a single run does not meet.
 void many_hybrid_runs(int runs) {
   for (int i = 0; i < runs; ++i) {
-    const auto ran = run_command(
-        fmt::format("demo --json --memory 256MiB --workload random-write --mode hybrid --seed {}", i + 1));
+    const auto ran = run_command(fmt::format(
+        "demo --json --memory 256MiB --workload random-write --mode hybrid --seed {}", i + 1));
     ASSERT_EQ(ran.code, 0) << "run " << i << "\n" << ran.out;
     ASSERT_EQ(ran.report["verified"]["mismatches"], 0);
   }
 }
 
-TEST(HybridInARow, TenRunsVerify) { many_hybrid_runs(10); }
+TEST(HybridInARow, TenRunsVerify) {
+  many_hybrid_runs(10);
+}
 
 }  // namespace
 }  // namespace godwit::test

@@ -1,5 +1,5 @@
-// Migrations through the command itself: the product of modes, guests, vCPUs and workloads, and for everything else that
-// can be chosen each pair of choices. The whole product is product_test.cc.
+// Migrations through the command itself: the product of modes, guests, vCPUs and workloads, and for
+// everything else that can be chosen each pair of choices. The whole product is product_test.cc.
 
 #include <vector>
 
@@ -10,7 +10,9 @@ namespace {
 
 class DemoMatrix : public testing::TestWithParam<DemoCase> {};
 
-TEST_P(DemoMatrix, CompletesVerified) { run_demo_case(GetParam(), "128MiB"); }
+TEST_P(DemoMatrix, CompletesVerified) {
+  run_demo_case(GetParam(), "128MiB");
+}
 
 std::vector<DemoCase> product() {
   std::vector<DemoCase> all;
@@ -26,7 +28,8 @@ std::vector<DemoCase> product() {
   return all;
 }
 
-// Every two values of two columns meet at least once in each half; the second half is the process guest's.
+// Every two values of two columns meet at least once in each half; the second half is the process
+// guest's.
 std::vector<DemoCase> pairs() {
   std::vector<DemoCase> all;
   for (const auto* guest : {"kvm", "process"}) {
@@ -43,7 +46,8 @@ std::vector<DemoCase> pairs() {
     all.push_back({"hybrid", guest, 2, "random-write", "memfd", second, 1, "poll"});
     all.push_back({"precopy", guest, 2, "random-write", "memfd", second, 1, "uring"});
     all.push_back({"postcopy", guest, 1, "random-read", "anonymous", first, 4, "poll"});
-    all.push_back({"stop-and-copy", guest, 2, "random-write", "anonymous", "auto", 4, "poll", true});
+    all.push_back(
+        {"stop-and-copy", guest, 2, "random-write", "anonymous", "auto", 4, "poll", true});
     all.push_back({"stop-and-copy", guest, 1, "random-write", "memfd", "auto", 4, "uring"});
     all.push_back({"hybrid", guest, 1, "idle", "anonymous", second, 64, "uring"});
   }
@@ -60,8 +64,8 @@ TEST(DemoFaults, AWriterAtFullSpeedWaitsForPages) {
       if (std::string(guest) == "kvm") {
         GODWIT_NEED_KVM();
       }
-      const auto ran = run_command(
-          fmt::format("demo --json --memory 128MiB --workload random-write --mode {} --guest {}", mode, guest));
+      const auto ran = run_command(fmt::format(
+          "demo --json --memory 128MiB --workload random-write --mode {} --guest {}", mode, guest));
       ASSERT_EQ(ran.code, 0) << ran.out;
       EXPECT_GT(ran.report["faults"]["count"].get<std::uint64_t>(), 0U) << mode << " " << guest;
     }

@@ -1,13 +1,15 @@
-// Addresses and transports on the command line: what each process prints, leaves behind and ends with.
+// Addresses and transports on the command line: what each process prints, leaves behind and ends
+// with.
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "command.h"
 
@@ -95,7 +97,8 @@ TEST_F(Endpoint, AUnixSocketIsToldFirstAndGoesAtTheEnd) {
   struct stat info {};
   ASSERT_EQ(::stat(at("socket").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
-  EXPECT_EQ(run_command("receive --control " + at("other") + " --listen unix:" + at("socket")).code, 3);
+  EXPECT_EQ(run_command("receive --control " + at("other") + " --listen unix:" + at("socket")).code,
+            3);
   first.end(SIGTERM);
   EXPECT_NE(::stat(at("socket").c_str(), &info), 0);
 }
@@ -117,8 +120,8 @@ TEST_F(Endpoint, MigrateChoosesForTheProcessOfTheGuest) {
   ASSERT_EQ(target.first_line(), "unix:" + at("socket"));
   Background source({"run", "--control", at("other"), "--memory", "32MiB", "--guest", "process"});
   ASSERT_EQ(source.first_line(), "serving " + at("other"));
-  const auto ran = run_command("migrate --json --control " + at("other") + " --to unix:" + at("socket") +
-                               " --transport poll");
+  const auto ran = run_command("migrate --json --control " + at("other") +
+                               " --to unix:" + at("socket") + " --transport poll");
   EXPECT_EQ(ran.code, 0) << ran.out;
   ASSERT_TRUE(ran.report.is_object());
   EXPECT_EQ(ran.report["transport"], "poll");
@@ -139,7 +142,9 @@ TEST_F(Endpoint, WrongAddressesAndTransportsAreUsageErrors) {
 }
 
 TEST_F(Endpoint, APathThatCannotBeASocketIsTheEnvironmentsFault) {
-  EXPECT_EQ(run_command("receive --control " + at("control") + " --listen unix:/nonexistent/socket").code, 3);
+  EXPECT_EQ(
+      run_command("receive --control " + at("control") + " --listen unix:/nonexistent/socket").code,
+      3);
   EXPECT_EQ(run_command("receive --control " + at("control") + " --listen unix:/dev/null").code, 3);
 }
 

@@ -12,7 +12,8 @@
 namespace godwit::test {
 namespace {
 
-/// Only against waiting for ever: a machine may be emulated, and ctest ends a test that hangs sooner.
+/// Only against waiting for ever: a machine may be emulated, and ctest ends a test that hangs
+/// sooner.
 constexpr std::int64_t kPatienceNs = 600'000'000'000;
 
 struct Case {
@@ -116,18 +117,15 @@ std::vector<Case> cases() {
     for (const std::uint32_t channels : {2U, 4U, 17U}) {
       all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, channels});
     }
-    all.push_back({GODWIT_TEST_KIND,
-                   mode,
-                   vmm::Workload::kRandomWrite,
-                   2,
-                   4,
-                   vmm::Backing::kAnonymous});
+    all.push_back(
+        {GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 4, vmm::Backing::kAnonymous});
   }
   using net::LoopKind;
   for (const auto wire :
        {Wire{LoopKind::kPoll, false}, Wire{LoopKind::kPoll, true}, Wire{LoopKind::kUring, true}}) {
     for (const auto mode : {engine::Mode::kHybrid, engine::Mode::kPostcopy}) {
-      all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 2, vmm::Backing::kMemfd, wire});
+      all.push_back(
+          {GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 2, vmm::Backing::kMemfd, wire});
     }
   }
   return all;

@@ -48,10 +48,20 @@ Json last_row(const Ran& ran) {
 
 // Seven pairs and alpha 0.001: only sides without any overlap are called different, which equal
 // sides are in 2 of 3432 comparisons.
-constexpr const char* kCompare = "compare --scenario same --pairs 7 --alpha 0.001 --json";
+Ran compare(const std::string& arguments) {
+  return run_lab("compare --pairs 7 --alpha 0.001 --json --scenario " + arguments);
+}
+
+/// That `name` is called different, by `planted_ns` within 10 %.
+void expect_sized(const Json& row, const char* name, double planted_ns) {
+  const auto& figure = row["figures"][name];
+  EXPECT_EQ(figure["different"], true) << figure;
+  const auto added = figure["b"]["median"].get<double>() - figure["a"]["median"].get<double>();
+  EXPECT_NEAR(added, planted_ns, planted_ns / 10) << name << ": " << figure;
+}
 
 TEST(Lab, EqualSidesAreNotCalledDifferent) {
-  const auto ran = run_lab(kCompare);
+  const auto ran = compare("same");
   ASSERT_EQ(ran.code, 0) << ran.out;
   const auto row = last_row(ran);
   ASSERT_EQ(row.value("kind", ""), "comparison");
@@ -60,17 +70,22 @@ TEST(Lab, EqualSidesAreNotCalledDifferent) {
   }
 }
 
-TEST(Lab, APlantedDelayIsFoundAndSized) {
-  const auto ran = run_lab(std::string(kCompare) + " --set-b inject=blackout-delay=200ms");
+TEST(Lab, ADelayPlantedInTheBlackoutIsFoundAndSized) {
+  const auto ran = compare("same --set-b inject=blackout-delay=200ms");
   ASSERT_EQ(ran.code, 0) << ran.out;
   const auto row = last_row(ran);
   ASSERT_EQ(row.value("kind", ""), "comparison");
-  for (const auto* name : {"downtime_ns", "guest_gap_ns"}) {
-    const auto& figure = row["figures"][name];
-    EXPECT_EQ(figure["different"], true) << figure;
-    const auto added = figure["b"]["median"].get<double>() - figure["a"]["median"].get<double>();
-    EXPECT_NEAR(added, 200e6, 20e6) << name;
-  }
+  expect_sized(row, "downtime_ns", 200e6);
+  expect_sized(row, "guest_gap_ns", 200e6);
+}
+
+TEST(Lab, ADelayPlantedInTheFaultPathIsFoundAndSized) {
+  const auto ran = compare("same-faults --set-b inject=fault-delay=1ms");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto row = last_row(ran);
+  ASSERT_EQ(row.value("kind", ""), "comparison");
+  expect_sized(row, "fault_p50_ns", 1e6);
+  expect_sized(row, "guest_fault_p50_ns", 1e6);
 }
 
 TEST(Lab, ARunThatIsNotVerifiedFailsTheLab) {

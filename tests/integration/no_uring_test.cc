@@ -1,9 +1,8 @@
-// Hosts that forbid io_uring, by one of its system calls or all: poll takes its place, or what was asked for is refused.
-// The command runs as an ordinary user under a seccomp filter.
+// Hosts that forbid io_uring, by one of its system calls or all: poll takes its place, or what was
+// asked for is refused. The command runs as an ordinary user under a seccomp filter.
 
 #include <fcntl.h>
 #include <grp.h>
-#include <gtest/gtest.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -16,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "../require.h"
@@ -58,8 +58,8 @@ Started start_without(unsigned forbidden, const std::vector<std::string>& argume
     ::dup2(out[1], STDOUT_FILENO);
     ::dup2(out[1], STDERR_FILENO);
     const int self = ::open(GODWIT_COMMAND, O_RDONLY);
-    if (self < 0 || ::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0 ||
-        ::chdir("/tmp") != 0) {
+    if (self < 0 || ::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 ||
+        ::setuid(kNobody) != 0 || ::chdir("/tmp") != 0) {
       ::_exit(121);
     }
     forbid(forbidden);
@@ -91,7 +91,15 @@ Ran run_without(unsigned forbidden, const std::vector<std::string>& arguments) {
 }
 
 std::vector<std::string> demo(const std::string& mode) {
-  return {"demo", "--guest", "process", "--memory", "32MiB", "--workload", "random-write", "--mode", mode};
+  return {"demo",
+          "--guest",
+          "process",
+          "--memory",
+          "32MiB",
+          "--workload",
+          "random-write",
+          "--mode",
+          mode};
 }
 
 class NoUring : public testing::Test {
@@ -107,13 +115,15 @@ class NoUring : public testing::Test {
 };
 
 // Rings that cannot be made, and rings that can be made but not used.
-constexpr unsigned kIoUringCalls[] = {SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
+constexpr unsigned kIoUringCalls[] = {
+    SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register};
 
 TEST_F(NoUring, WithoutIoUringTheReasonIsSaidAndPollTakesItsPlace) {
   for (const auto call : kIoUringCalls) {
     const auto ran = run_without(call, demo("hybrid"));
     EXPECT_EQ(ran.code, 0) << call << "\n" << ran.out;
-    EXPECT_NE(ran.out.find("transport: poll (chosen by --transport auto; io_uring is not usable: "), std::string::npos)
+    EXPECT_NE(ran.out.find("transport: poll (chosen by --transport auto; io_uring is not usable: "),
+              std::string::npos)
         << ran.out;
     EXPECT_NE(ran.out.find("seccomp"), std::string::npos) << ran.out;
   }
@@ -149,8 +159,9 @@ TEST_F(NoUring, MigrateLearnsThatTheGuestsProcessHasNoIoUring) {
   }
   EXPECT_NE(said.find("transport: poll"), std::string::npos) << said;
   // Who asks may use io_uring; who runs the guest may not.
-  const auto ran =
-      run_without(SYS_personality, {"migrate", "--control", control, "--to", "tcp:127.0.0.1:1", "--transport", "uring"});
+  const auto ran = run_without(
+      SYS_personality,
+      {"migrate", "--control", control, "--to", "tcp:127.0.0.1:1", "--transport", "uring"});
   EXPECT_EQ(ran.code, 3) << ran.out;
   EXPECT_NE(ran.out.find("io_uring_setup"), std::string::npos) << ran.out;
   ::kill(started.pid, SIGTERM);

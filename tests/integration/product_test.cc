@@ -1,5 +1,5 @@
-// The whole product of guests, backings, dirty sources, channels, transports, vCPUs and modes, under a writer at full
-// speed: some minutes. demo_matrix_test.cc has each pair of choices.
+// The whole product of guests, backings, dirty sources, channels, transports, vCPUs and modes,
+// under a writer at full speed: some minutes. demo_matrix_test.cc has each pair of choices.
 
 #include <vector>
 
@@ -10,7 +10,9 @@ namespace {
 
 class DemoProduct : public testing::TestWithParam<DemoCase> {};
 
-TEST_P(DemoProduct, CompletesVerified) { run_demo_case(GetParam(), "64MiB"); }
+TEST_P(DemoProduct, CompletesVerified) {
+  run_demo_case(GetParam(), "64MiB");
+}
 
 std::vector<DemoCase> product() {
   std::vector<DemoCase> all;
@@ -21,7 +23,8 @@ std::vector<DemoCase> product() {
           for (const auto* transport : {"uring", "poll"}) {
             for (const int vcpus : {1, 2}) {
               for (const auto* mode : {"hybrid", "precopy", "postcopy"}) {
-                all.push_back({mode, guest, vcpus, "random-write", backing, dirty, channels, transport});
+                all.push_back(
+                    {mode, guest, vcpus, "random-write", backing, dirty, channels, transport});
               }
             }
           }

@@ -1,9 +1,12 @@
 #include "source_urgent.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
 #include "godwit/wire/negotiate.h"
 
@@ -95,9 +98,24 @@ Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   }
 }
 
+/// What fault-delay plants. The end is waited for awake: a sleep ends some 60 us late, which a
+/// measurement of a millisecond would notice.
+void SourceUrgent::delay() const {
+  constexpr std::int64_t kAwakeNs = 200'000;
+  const auto end = monotonic_ns() + shared_.options.injection.delay_ns;
+  if (const auto asleep = end - monotonic_ns() - kAwakeNs; asleep > 0) {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(asleep));
+  }
+  while (monotonic_ns() < end) {
+  }
+}
+
 Status SourceUrgent::on_request(const wire::PageRequest& request) {
   if (!switched_.load(std::memory_order_acquire)) {
     return fail(ErrorCode::kProtocol, "page request", "a page was requested before the switch");
+  }
+  if (shared_.options.injection.fault == InjectedFault::kFaultDelay) {
+    delay();
   }
   const auto& sizes = shared_.ledger.region_pages();
   for (const auto page : request.pages) {

@@ -64,6 +64,7 @@ class SourceUrgent {
   Status on_frame(const wire::FrameView& frame);
   Status on_request(const wire::PageRequest& request);
   void pump();
+  void delay() const;
 
   Shared shared_;
   Transport& transport_;

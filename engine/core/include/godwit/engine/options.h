@@ -21,6 +21,7 @@ enum class InjectedFault : std::uint8_t {
   kStalePage,
   kSkipRegister,
   kBlackoutDelay,
+  kFaultDelay,
   kCutBeforeCommit,
   kCutAfterCommit
 };
@@ -29,7 +30,7 @@ struct Injection {
   InjectedFault fault = InjectedFault::kNone;
   PageId page;                      ///< of flip-bit and drop-page
   std::vector<PageRun> candidates;  ///< of stale-page: pages whose loss the guest can notice
-  std::int64_t delay_ns = 0;        ///< of blackout-delay
+  std::int64_t delay_ns = 0;        ///< of blackout-delay and fault-delay
 };
 
 struct SourceOptions {
