@@ -14,6 +14,8 @@ choose_items() {
         read -r program chosen <<<"$words"
         program=$build/tests/$program
         [ -x "$program" ] || missing "$program is not built; cmake --build --preset release"
+        # A filter replaces those of the items: once is enough for a program.
+        [[ -z "${2:-}" || " ${programs[*]} " != *" $program "* ]] || continue
         names=$(test_names "$program" "${2:-${chosen:-*}}")
         if [ -z "$names" ]; then
           [ -n "${2:-}" ] && continue
