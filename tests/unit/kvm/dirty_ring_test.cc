@@ -123,6 +123,7 @@ class DirtyRingTest : public ::testing::Test {
           nullptr,
           [this] {
             ++waiting_;
+            waiting_.notify_one();
             auto status = ring_->wait_reset();
             --waiting_;
             return status;
@@ -256,8 +257,8 @@ TEST_F(DirtyRingTest, FullRingStopsAVcpuUntilTheReaperHasEmptiedIt) {
   // The reaper is held up until a ring is full: by itself it is faster than vCPUs that are emulated.
   // It comes here when the queue is full, since nobody takes from it.
   mirror.after_copy = [this] {
-    while (waiting_ == 0 && ring_->figures().full_waits < 20) {
-      std::this_thread::yield();
+    if (ring_->figures().full_waits < 20) {
+      waiting_.wait(0);
     }
   };
   ASSERT_OK(ring_->start(mirror));
