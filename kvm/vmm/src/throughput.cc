@@ -53,7 +53,8 @@ ThroughputFigures figures_of(const Throughput& throughput, const MigrationSpan& 
     return figures;
   }
   if (span.blackout_end_ns != 0) {
-    figures.recovery_ns = recovery_of(throughput, span.blackout_end_ns, kRecovered * median);
+    const auto enough = std::max(1.0, std::min(kRecovered * median, median - 1));
+    figures.recovery_ns = recovery_of(throughput, span.blackout_end_ns, enough);
   }
   if (began <= ended && ended < throughput.end()) {
     auto lowest = throughput.at(began);

@@ -45,6 +45,18 @@ TEST(ThroughputFigures, RecoveryIsWhereItStays) {
   EXPECT_DOUBLE_EQ(*figures.valley, 0.0);
 }
 
+TEST(ThroughputFigures, OneStepFewerIsAsBeforeForAnIdleGuest) {
+  Throughput throughput{0, std::vector<std::uint64_t>(20, 9)};
+  throughput.touches.insert(throughput.touches.end(), {0, 7, 8, 9, 8, 8, 9});
+  const auto figures = figures_of(throughput, {200 * kMs, 205 * kMs, 206 * kMs});
+  ASSERT_TRUE(figures.recovery_ns);
+  EXPECT_EQ(*figures.recovery_ns, 15 * kMs);
+  throughput.touches.assign(20, 1);
+  throughput.touches.insert(throughput.touches.end(), 10, 0);
+  EXPECT_FALSE(figures_of(throughput, {200 * kMs, 205 * kMs, 206 * kMs}).recovery_ns)
+      << "nothing is not one short of one";
+}
+
 TEST(ThroughputFigures, ABlackoutThatIsHardlySeenIsOverAtOnce) {
   const auto throughput = after_usual({100, 92, 99, 100, 100, 100});
   const auto figures = figures_of(throughput, {200 * kMs, 217 * kMs, 219 * kMs});

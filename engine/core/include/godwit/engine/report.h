@@ -31,8 +31,8 @@ struct EndError {
 /// What the target knows; travels to the source in the last message.
 struct TargetFigures {
   Histogram faults;
-  std::uint64_t installed = 0;       ///< pages installed after the switch
-  std::uint64_t overtaken = 0;       ///< copies of pages that another channel had brought
+  std::uint64_t installed = 0;  ///< pages installed after the switch
+  std::uint64_t overtaken = 0;  ///< copies of pages that another channel had brought
   bool scheduling_degraded = false;  ///< some thread runs without its role's scheduling
   std::uint64_t retracted = 0;  ///< pages unmapped again since they became old (Placing::kMaps)
   std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier

@@ -43,9 +43,10 @@ struct MigrationSpan {
 /// How a migration was felt. A figure is left out where the intervals do not tell it: fewer than
 /// five before the migration, or a median of zero there.
 struct ThroughputFigures {
-  /// From the end of the blackout until the throughput first stays at 90 % or more of the median
-  /// before the migration for 50 ms. 0 where the interval in which the blackout ends begins such a
-  /// stretch. Left out where it is not reached.
+  /// From the end of the blackout until the throughput first stays for 50 ms at 90 % or more of the
+  /// median before the migration, or one short of that median: an idle guest's interval of nine
+  /// steps often has eight. At least one touch in each. 0 where the interval in which the blackout
+  /// ends begins such a stretch. Left out where it is not reached.
   std::optional<std::int64_t> recovery_ns;
   /// The lowest interval from the begin to the end of the migration, as a share of that median.
   /// Left out where they are not all there.
