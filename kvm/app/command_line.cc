@@ -324,6 +324,9 @@ void add_migration_options(OptionTable& table, CommandLine& line) {
   add_congestion(table, line);
   table.flag("--prealloc", source.prealloc, "populate the target's memory first");
   table.flag("--floors", line.migration.floors, "measure this machine's floors before");
+  table.flag("--timeline",
+             line.migration.timeline,
+             "report the guest's throughput every 10 ms; the migration begins 0.25 s later");
   add_timeout(table, line);
 }
 

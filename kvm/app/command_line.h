@@ -37,6 +37,7 @@ struct MigrationSettings {
   std::string congestion = "auto";
   std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with
   bool floors = false;
+  bool timeline = false;
 };
 
 /// Everything that a command line can say. Sizes in bytes, durations in ns.

@@ -22,6 +22,7 @@
 #include "migration_request.h"
 #include "progress.h"
 #include "report_json.h"
+#include "timeline.h"
 #include "units_text.h"
 #include "warm.h"
 
@@ -98,7 +99,7 @@ class Demo {
   void stop_children();
   int finish(const Json& report, int code);
   int child_failed(DemoChild& child, const Error& error);
-  Result<Json> ask(const std::string& control, const char* command);
+  Result<Json> ask(const std::string& control, const char* command, Json request = Json::object());
   void on_interrupt();
   int no_report(const Error& error);
   void pause_ms(int milliseconds) const;
@@ -282,9 +283,8 @@ void Demo::on_interrupt() {
 }
 
 /// Asks one thing and waits for its answer; lines of type "progress" are skipped.
-Result<Json> Demo::ask(const std::string& control, const char* command) {
+Result<Json> Demo::ask(const std::string& control, const char* command, Json request) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(control));
-  Json request;
   request["command"] = command;
   GODWIT_TRY(connection->send(request));
   for (;;) {
@@ -375,9 +375,17 @@ void Demo::pause_ms(int milliseconds) const {
 
 Status Demo::verify_target(Json& report) {
   GODWIT_TRY(ask(directory_->target(), "settle"));
-  pause_ms(kSettleMs);
-  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "telemetry"));
+  const auto source_timeline = object_of(source_telemetry_, "timeline");
+  auto request = Json::object();
+  if (line_.migration.timeline) {
+    request["timeline_from"] = number_of(source_timeline, "first");
+  }
+  pause_ms(line_.migration.timeline ? kTimelineTailMs : kSettleMs);
+  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "telemetry", request));
   merge_target(report, source_telemetry_, target);
+  if (line_.migration.timeline) {
+    add_timeline(report, source_timeline, object_of(target, "timeline"));
+  }
   print_to(stderr, "target: the guest checks every page\n");
   GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->target(), "sweep"));
   merge_sweep(report, sweep);

@@ -12,11 +12,14 @@
 
 #include "environment.h"
 #include "injection.h"
+#include "timeline.h"
 
 namespace godwit::app {
 namespace {
 
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+/// A little more than a timeline shows of the time before.
+constexpr auto kBeforeTimeline = std::chrono::milliseconds(250);
 constexpr auto kFillInterval = std::chrono::milliseconds(20);
 constexpr std::int64_t kSweepBaseNs = 60'000'000'000;
 /// A sweep slower than this is stuck. Units: bytes/s.
@@ -160,7 +163,7 @@ void GuestService::handle(const Json& request, ControlConnection& connection) {
   } else if (command == "settle") {
     answer(connection, settle(request));
   } else if (command == "telemetry") {
-    answer(connection, telemetry());
+    answer(connection, telemetry(request));
   } else if (command == "sweep") {
     answer(connection, sweep());
   } else if (command == "switch") {
@@ -329,7 +332,7 @@ void GuestService::finish_busy() {
   changed_.notify_all();
 }
 
-Result<Json> GuestService::telemetry() {
+Result<Json> GuestService::telemetry(const Json& request) {
   std::shared_ptr<vmm::Guest> guest;
   {
     std::unique_lock lock(mutex_);
@@ -344,6 +347,9 @@ Result<Json> GuestService::telemetry() {
   }
   auto json = reply();
   json["telemetry"] = telemetry_json(guest->telemetry());
+  if (request.contains("timeline_from")) {
+    json["timeline"] = timeline_since(*guest, number_of(request, "timeline_from"));
+  }
   const auto memory = process_memory(guest->memory());
   json["overhead_bytes"] = memory.overhead;
   json["page_table_bytes"] = memory.page_tables;
@@ -379,6 +385,7 @@ Result<Json> GuestService::cancel() {
     return refuse("no migration is running");
   }
   cancel_early_ = true;
+  changed_.notify_all();
   if (outgoing_ && !outgoing_->session->request_cancel()) {
     return refuse("the migration is committed: it can no longer be cancelled");
   }
@@ -429,6 +436,11 @@ Status GuestService::migrate(const Json& request, ControlConnection& connection)
   return {};
 }
 
+void GuestService::wait_before_timeline() {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kBeforeTimeline, [this] { return cancel_early_; });
+}
+
 Result<Json> GuestService::run_migration(const MigrationRequest& request,
                                          vmm::Guest& guest,
                                          ControlConnection& connection) {
@@ -453,6 +465,9 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
     floors.phase = "Floors";
     [[maybe_unused]] const auto sent = connection.send(progress_json(floors));
     GODWIT_TRY_ASSIGN(input.floors, measure_floors(guest, request.settings.congestion));
+  }
+  if (request.settings.timeline) {
+    wait_before_timeline();
   }
   outgoing->session = std::make_unique<engine::SourceSession>(guest, *outgoing->transport, options);
   guest.reset_stall();
@@ -481,6 +496,11 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
   json["report"] = make_report(input);
   json["telemetry"] = telemetry_json(input.telemetry);
   json["telemetry"]["mean_step_ns"] = mean_step_ns(before, input.telemetry);
+  if (request.settings.timeline) {
+    auto timeline = source_timeline(guest, input.migration);
+    add_timeline(json["report"], timeline);
+    json["telemetry"]["timeline"] = std::move(timeline);
+  }
   return json;
 }
 

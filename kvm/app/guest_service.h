@@ -75,11 +75,13 @@ class GuestService {
   Json incoming_status(const engine::TargetSession& session);
   Result<Json> wait_filled(ControlConnection& connection);
   Result<Json> settle(const Json& request);
-  Result<Json> telemetry();
+  Result<Json> telemetry(const Json& request);
   Result<Json> sweep();
   Result<Json> request_switch();
   Result<Json> cancel();
   Result<Json> stop();
+  /// Lets the guest be seen undisturbed for as long as a timeline shows of it.
+  void wait_before_timeline();
   Status migrate(const Json& request, ControlConnection& connection);
   Result<Json> run_migration(const MigrationRequest& request,
                              vmm::Guest& guest,

@@ -166,6 +166,11 @@ Json summarize(const Histogram& histogram) {
   json["p99_ns"] = histogram.quantile(0.99);
   json["p999_ns"] = histogram.quantile(0.999);
   json["max_ns"] = histogram.max();
+  auto buckets = Json::array();
+  for (const auto& [bucket, count] : histogram.buckets()) {
+    buckets.push_back(Json::array({histogram.upper_ns(bucket), count}));
+  }
+  json["buckets"] = std::move(buckets);
   return json;
 }
 

@@ -36,7 +36,8 @@ Json failure_report(const vmm::GuestConfig& config,
                     const Error& error,
                     const std::string& phase);
 
-/// count, p50_ns, p99_ns, p999_ns, max_ns.
+/// count, p50_ns, p99_ns, p999_ns, max_ns, and buckets: [upper_ns, count] of those that are not
+/// empty.
 Json summarize(const Histogram& histogram);
 Json telemetry_json(const vmm::GuestTelemetry& telemetry);
 Json sweep_json(const vmm::SweepResult& result);

@@ -81,6 +81,19 @@ std::string guest_line(const Json& report) {
                      time_of(report, "clock_error_ns"));
 }
 
+/// Of a report with a timeline.
+std::string throughput_line(const Json& report) {
+  const auto has = [&](const char* name) {
+    const auto found = report.find(name);
+    return found != report.end() && found->is_number();
+  };
+  return fmt::format(
+      "  throughput  lowest in 10 ms {}, at 90 % again {}\n",
+      has("valley") ? fmt::format("{:.0f} % of before", number_of<double>(report, "valley") * 100)
+                    : "not known",
+      has("recovery_ns") ? time_of(report, "recovery_ns") + " after the blackout" : "not seen");
+}
+
 }  // namespace
 
 std::string report_text(const Json& report) {
@@ -98,6 +111,9 @@ std::string report_text(const Json& report) {
     text += downtime_line(object_of(report, "downtime_parts_ns"));
   }
   text += guest_line(report);
+  if (report.contains("timeline")) {
+    text += throughput_line(report);
+  }
   text += fmt::format("  bytes       {} on the wire at {}, {} of pages, {} urgent\n",
                       size_text(number_of<std::uint64_t>(bytes, "wire")),
                       rate_text(report),

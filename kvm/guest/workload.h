@@ -123,6 +123,7 @@ struct WorkloadState {
   uint64_t longest;     ///< longest touch of the present step, ticks
   uint64_t pace_base;
   uint64_t pace_touches;
+  uint64_t touches;  ///< of the workload since it began; of an idle one, which has none, its steps
   uint32_t slow_count;  ///< of VcpuBlock::slow in the present step
   uint32_t sweeping;  ///< a sweep was asked for and is not done: after a migration it starts again
 };
@@ -411,6 +412,7 @@ class VcpuWorkload {
       return rest(wait);
     }
     touch(slice_.first + pick());
+    ++state_.touches;
     return after_touch();
   }
 
@@ -419,6 +421,7 @@ class VcpuWorkload {
     platform_.sleep(wait);
     mark_ = platform_.now();
     if (mark_ - state_.step_start >= ticks(kStepUs)) {
+      state_.touches += params_.workload == kIdle ? 1 : 0;
       return end_step(mark_);
     }
     return kGoOn;

@@ -264,7 +264,7 @@ std::string tic_text(const Axis& axis, double value) {
   const bool times = axis.unit == Unit::kNs;
   const bool sizes = axis.unit == Unit::kBytes || axis.unit == Unit::kBytesPerS;
   if (value == 0 || (!times && !sizes)) {
-    return fmt::format("{:.7g}", value);
+    return fmt::format("{:.7g}", value + 0.0);  // a zero has no sign
   }
   const double base = times ? 1000 : 1024;
   const auto last = times ? kTimes.size() - 1 : kSizes.size() - 1;

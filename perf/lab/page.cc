@@ -19,14 +19,21 @@ namespace {
 constexpr std::size_t kThroughputPlotsMax = 6;
 
 /// What the table of a scenario shows at once; the others are in the table below it.
-constexpr const char* kMainFigures[] = {"total_ns",
-                                        "downtime_ns",
-                                        "guest_gap_ns",
-                                        "largest_stall_ns",
-                                        "fault_p99_ns",
-                                        "cpu_source_ns",
-                                        "cpu_target_ns",
-                                        "wire_bytes"};
+struct MainFigure {
+  const char* name;
+  const char* head;
+  bool always;  ///< else only where some run has it
+};
+constexpr MainFigure kMainFigures[] = {{"total_ns", "total", true},
+                                       {"downtime_ns", "downtime", true},
+                                       {"guest_gap_ns", "guest gap", true},
+                                       {"largest_stall_ns", "largest stall", true},
+                                       {"recovery_ns", "recovery", false},
+                                       {"valley", "valley", false},
+                                       {"fault_p99_ns", "fault p99", true},
+                                       {"cpu_source_ns", "CPU source", true},
+                                       {"cpu_target_ns", "CPU target", true},
+                                       {"wire_bytes", "on the wire", true}};
 
 std::string paragraph(const std::string& text, const char* style = nullptr) {
   return style == nullptr ? "<p>" + escape(text) + "</p>\n"
@@ -287,23 +294,22 @@ class Page {
   }
 
   static std::string main_table(const std::string& name, const std::vector<RunGroup>& groups) {
-    HtmlTable table{"Medians of " + name,
-                    {"",
-                     "runs",
-                     "total",
-                     "downtime",
-                     "guest gap",
-                     "largest stall",
-                     "fault p99",
-                     "CPU source",
-                     "CPU target",
-                     "on the wire"},
-                    {}};
+    HtmlTable table{"Medians of " + name, {"", "runs"}, {}};
+    std::vector<const char*> shown;
+    for (const auto& figure : kMainFigures) {
+      const bool any = std::any_of(groups.begin(), groups.end(), [&](const RunGroup& group) {
+        return !values_of(group.samples(), figure.name).empty();
+      });
+      if (figure.always || any) {
+        shown.push_back(figure.name);
+        table.head.emplace_back(figure.head);
+      }
+    }
     for (const auto& group : groups) {
       std::vector<Cell> row{{group.series, group.detail}};
       row.push_back({std::to_string(group.runs.size()),
                      group.failed.empty() ? "" : fmt::format("{} failed", group.failed.size())});
-      for (const auto* figure : kMainFigures) {
+      for (const auto* figure : shown) {
         row.push_back(cell_of(group, figure));
       }
       table.rows.push_back(std::move(row));

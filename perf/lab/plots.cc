@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
+
+#include "godwit/base/units.h"
 
 #include "stats.h"
 
@@ -243,39 +246,85 @@ namespace {
 struct Timeline {
   double interval_ns = 0;
   double start_ns = 0;
-  std::vector<double> bytes;
+  std::vector<double> touches;
+  /// Of an idle guest the report counts steps, of all others pages touched.
+  bool idle = false;
+
+  /// Bytes or steps a second.
+  [[nodiscard]] double rate(std::size_t i) const {
+    return touches[i] * (idle ? 1.0 : static_cast<double>(kPageBytes)) * 1e9 / interval_ns;
+  }
 };
 
 std::optional<Timeline> timeline_of(const RunRow& run) {
-  static const Json::json_pointer kBytes("/timeline/bytes");
+  static const Json::json_pointer kTouches("/timeline/touches");
   Timeline timeline{number_at(run.report, "/timeline/interval_ns"),
                     number_at(run.report, "/timeline/start_ns"),
-                    {}};
-  if (timeline.interval_ns <= 0 || !run.report.contains(kBytes) ||
-      !run.report.at(kBytes).is_array()) {
+                    {},
+                    text_at(run.report, "/guest/workload") == "idle"};
+  if (timeline.interval_ns <= 0 || !run.report.contains(kTouches) ||
+      !run.report.at(kTouches).is_array()) {
     return std::nullopt;
   }
-  for (const auto& value : run.report.at(kBytes)) {
-    timeline.bytes.push_back(value.is_number() ? value.get<double>() : 0);
+  for (const auto& value : run.report.at(kTouches)) {
+    timeline.touches.push_back(value.is_number() ? value.get<double>() : 0);
   }
-  return timeline.bytes.empty() ? std::nullopt : std::optional(timeline);
+  return timeline.touches.empty() ? std::nullopt : std::optional(timeline);
 }
 
-void add_phases(Chart& chart, const RunRow& run) {
-  double at = 0;
-  std::size_t shade = 0;
-  const auto add = [&](const char* name, const char* pointer) {
-    const auto lasts = number_at(run.report, pointer);
-    if (lasts > 0) {
-      chart.bands.push_back({name, shade, at, at + lasts});
-    }
-    at += lasts;
-    ++shade;
+/// Where phases end; 0 without any.
+struct PhaseEnds {
+  double blackout = 0;
+  double last = 0;
+};
+
+/// Shades the phases that the report names, and what lies before the first as the setup.
+PhaseEnds add_phases(Chart& chart, const RunRow& run) {
+  struct Phase {
+    const char* name;
+    const char* shown;
   };
-  add("setup", "/setup_ns");
-  add("pre-copy", "/precopy_ns");
-  add("downtime", "/downtime_ns");
-  add("post-copy", "/postcopy_ns");
+  static constexpr Phase kPhases[]{
+      {"precopy", "pre-copy"}, {"blackout", "downtime"}, {"postcopy", "post-copy"}};
+  PhaseEnds ends;
+  const auto found = run.report.find("phases");
+  if (found == run.report.end() || !found->is_array()) {
+    return ends;
+  }
+  for (const auto& phase : *found) {
+    const auto name = text_at(phase, "/name");
+    const auto from = number_at(phase, "/start_ns");
+    const auto to = number_at(phase, "/end_ns");
+    for (std::size_t i = 0; i < std::size(kPhases); ++i) {
+      if (name != kPhases[i].name || from >= to) {
+        continue;
+      }
+      if (chart.bands.empty() && from > 0) {
+        chart.bands.push_back({"setup", 0, 0, from});
+      }
+      chart.bands.push_back({kPhases[i].shown, i + 1, from, to});
+      ends.last = std::max(ends.last, to);
+      ends.blackout = name == "blackout" ? to : ends.blackout;
+    }
+  }
+  return ends;
+}
+
+/// "; lowest interval 12 % of before, back to 90 % 130 ms after the blackout"
+std::string recovery_text(const RunRow& run) {
+  const auto has = [&](const char* name) {
+    return run.figures.is_object() && run.figures.contains(name);
+  };
+  std::string text;
+  if (has("valley")) {
+    text += fmt::format("; lowest interval {:.0f} % of before",
+                        number_at(run.figures, "/valley") * 100);
+  }
+  if (has("recovery_ns")) {
+    text += fmt::format("; at 90 % again {} after the blackout",
+                        time_text(number_at(run.figures, "/recovery_ns")));
+  }
+  return text;
 }
 
 }  // namespace
@@ -295,21 +344,28 @@ std::optional<Chart> throughput_chart(const RunGroup& group,
       id,
       "Guest throughput: " + group.label(),
       {},
-      fmt::format("Bytes that the guest touched, a value each {}, in the run with the median "
-                  "total; 0 = the source connects. Phases are shaded.",
+      fmt::format("{}, a value each {}, in the run with the median total; 0 = the source "
+                  "connects. Phases are shaded.",
+                  timeline->idle ? "Steps of the idle guest" : "Bytes that the guest touched",
                   time_text(timeline->interval_ns)),
       {"time", Unit::kNs},
-      {"touched", Unit::kBytesPerS}};
-  // As much before and after as shows what is usual, not more: the migration is to be seen.
+      {timeline->idle ? "steps a second" : "touched",
+       timeline->idle ? Unit::kCount : Unit::kBytesPerS}};
   const auto total = number_at(run.figures, "/total_ns");
-  const auto margin = std::max(total * 0.3, 10 * timeline->interval_ns);
+  const auto ends = add_phases(chart, run);
+  const auto end = std::max(total, ends.last);
+  // As much before and after as shows what is usual, and the recovery; not more: the migration is
+  // to be seen.
+  const auto margin = std::max(end * 0.3, 10 * timeline->interval_ns);
+  const auto recovered = ends.blackout + number_at(run.figures, "/recovery_ns");
+  const auto last = std::max(end, recovered) + margin;
   auto& series = series_in(chart, "guest", palette.style(group.series), Mark::kSteps);
   double least = -1;
   double most = 0;
-  for (std::size_t i = 0; i < timeline->bytes.size(); ++i) {
+  for (std::size_t i = 0; i < timeline->touches.size(); ++i) {
     const auto at = timeline->start_ns + static_cast<double>(i) * timeline->interval_ns;
-    if (at >= -margin && at <= total + margin) {
-      const auto rate = timeline->bytes[i] * 1e9 / timeline->interval_ns;
+    if (at >= -margin && at <= last) {
+      const auto rate = timeline->rate(i);
       series.dots.push_back({at, rate});
       least = least < 0 ? rate : std::min(least, rate);
       most = std::max(most, rate);
@@ -321,16 +377,19 @@ std::optional<Chart> throughput_chart(const RunGroup& group,
   chart.y.min = 0;
   chart.y.max = most > 0 ? most * 1.08 : 1;
   chart.x.min = std::min(0.0, series.dots.front().x);
-  chart.x.max = std::max(total, series.dots.back().x + timeline->interval_ns);
-  add_phases(chart, run);
+  chart.x.max = std::max(end, series.dots.back().x + timeline->interval_ns);
+  const auto text = [&](double rate) {
+    return figure_text(chart.y.unit, rate) + (timeline->idle ? " steps a second" : "");
+  };
   chart.alt = fmt::format(
       "Guest throughput over time of {}: between {} and {}; the migration took {}, of it downtime "
-      "{}.",
+      "{}{}.",
       group.label(),
-      figure_text(Unit::kBytesPerS, least),
-      figure_text(Unit::kBytesPerS, most),
+      text(least),
+      text(most),
       time_text(total),
-      time_text(number_at(run.figures, "/downtime_ns")));
+      time_text(number_at(run.figures, "/downtime_ns")),
+      recovery_text(run));
   return chart;
 }
 
@@ -413,6 +472,7 @@ std::vector<Line> lines_of(std::span<const RunGroup> groups, const std::string& 
       continue;
     }
     options.erase(value);
+    options.erase("timeline");  // which only looks on
     // The same options are the same measurement, whatever the scenario is called; of a peer only
     // what was swept is known.
     const bool peer = group.any().peer.is_object();

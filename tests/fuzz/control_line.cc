@@ -89,13 +89,16 @@ std::vector<Seed> control_line_seeds() {
   const auto report = app::json_text(app::failure_report(
                           {}, {}, make_error(ErrorCode::kInvalidArgument, "", "text"), "options")) +
                       "\n";
+  const std::string_view timeline =
+      "{\"timeline\":{\"touches\":[1]},\"valley\":1e300,\"recovery_ns\":\"soon\"}\n";
   return {{"status", Giver().give_text("{\"command\":\"status\"}\n").done()},
           {"two lines", Giver().give_text("{\"command\":\"stop\"}\n[1,2.5e300]\n").done()},
           {"no json", Giver().give_text("{\"command\":\nnull\n").done()},
           {"migrate", Giver().give_text(migrate).done()},
           {"numbers", Giver().give_text(numbers).done()},
           {"deep", Giver().give_text(nested).done()},
-          {"report", Giver().give_text(report).done()}};
+          {"report", Giver().give_text(report).done()},
+          {"timeline", Giver().give_text(timeline).done()}};
 }
 
 }  // namespace godwit::fuzz

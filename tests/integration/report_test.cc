@@ -84,7 +84,8 @@ class Report : public testing::Test {
     std::ofstream(at("sweep.json"))
         << R"({"name": "sweep", "description": "sizes and modes", "runs": 1,
                "options": {"memory": ["32MiB", "64MiB"], "mode": ["hybrid", "postcopy"],
-                           "workload": "random-write", "working_set": "8MiB", "rate": "64MiB"}})";
+                           "workload": "random-write", "working_set": "8MiB", "rate": "64MiB",
+                           "timeline": true}})";
     std::ofstream(at("damaged.json"))
         << R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
                "options": {"memory": "32MiB", "inject": "drop-page"}})";
@@ -105,12 +106,12 @@ class Report : public testing::Test {
       if (row["kind"] != "run") {
         continue;
       }
-      auto bytes = Json::array();
+      auto touches = Json::array();
       for (int i = 0; i < 200; ++i) {
-        bytes.push_back(1'000'000 + 1000 * i);
+        touches.push_back(1000 + i);
       }
       row["report"]["timeline"] = {
-          {"interval_ns", 10'000'000}, {"start_ns", -100'000'000}, {"bytes", bytes}};
+          {"interval_ns", 10'000'000}, {"start_ns", -100'000'000}, {"touches", touches}};
       row["scenario"] = "<b>more</b> & " + std::string(120, 'x');
       out << row.dump() << "\n";
       row["peer"] = {{"name", "qemu"}, {"version", "7.2"}, {"mode", "postcopy"}};
@@ -176,6 +177,7 @@ TEST_F(Report, IsReadableInABrowserOfAPhone) {
   const auto page = text_of(at("report.html"));
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_NE(page.find("5 runs failed"), std::string::npos);
+  EXPECT_NE(page.find(">valley</th>"), std::string::npos);
   NEEDS_PROGRAM("chromium", "chromium");
 
   std::ofstream(at("probe.html")) << kProbe;
@@ -222,6 +224,7 @@ TEST_F(Report, IsReadableInABrowserOfAPhone) {
                          "s1-faults",
                          "s1-guest-faults",
                          "s1-rounds",
+                         "s1-throughput1",
                          "s3-throughput1"}) {
     EXPECT_NE(std::find(ids.begin(), ids.end(), id), ids.end()) << id << " of " << seen["plots"];
   }

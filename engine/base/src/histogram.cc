@@ -53,6 +53,10 @@ std::vector<std::pair<std::uint32_t, std::uint64_t>> Histogram::buckets() const 
   return out;
 }
 
+std::uint64_t Histogram::upper_ns(std::uint32_t bucket) const {
+  return std::min(upper_edge(bucket), max_);
+}
+
 void Histogram::add_bucket(std::uint32_t bucket, std::uint64_t count) {
   if (bucket < buckets_.size()) {
     buckets_[bucket] += count;
@@ -73,7 +77,7 @@ std::uint64_t Histogram::quantile(double quantile) const {
   for (unsigned i = 0; i < buckets_.size(); ++i) {
     seen += buckets_[i];
     if (seen >= std::max<std::uint64_t>(rank, 1)) {
-      return std::min(upper_edge(i), max_);
+      return upper_ns(i);
     }
   }
   return max_;

@@ -39,6 +39,7 @@ void fill_times(MigrationReport& report,
                 const wire::Running& running,
                 const SourceOptions& options,
                 bool completed) {
+  report.began_ns = stamps.began_ns;
   report.total_ns = ended_ns - stamps.began_ns - stamps.prealloc_ns;
   report.setup_ns = (stamps.precopy_began_ns != 0 ? stamps.precopy_began_ns : ended_ns) -
                     stamps.began_ns - stamps.prealloc_ns;

@@ -111,6 +111,9 @@ class KvmMachine final : public Guest {
   [[nodiscard]] bool filled() const override { return control_.filled(); }
   Result<SweepResult> sweep(Deadline deadline) override;
   [[nodiscard]] GuestTelemetry telemetry() const override { return log_->telemetry(); }
+  [[nodiscard]] Throughput throughput(std::int64_t first, std::int64_t end) const override {
+    return log_->throughput(first, end);
+  }
   void reset_stall() override { log_->reset_stall(); }
   void stop() override;
   [[nodiscard]] const GuestConfig& config() const override { return config_; }
@@ -358,6 +361,7 @@ void KvmMachine::on_step(const kvm::Vcpu& vcpu, std::int64_t exit_ns) {
   doorbell.step = regs.rbx;
   doorbell.counter = regs.rcx;
   doorbell.longest_ticks = regs.rsi;
+  doorbell.touches = block->state.touches;
   doorbell.slow = {block->slow, std::min<std::size_t>(regs.rdi, guest::kSlowTouchesPerStep)};
   doorbell.stamp_ns = exit_ns;
   log_->doorbell(vcpu.index(), doorbell);

@@ -32,7 +32,7 @@ namespace {
 constexpr std::uint64_t kCounterHz = 1'000'000'000;
 constexpr const char* kWorkerSection = "worker";
 constexpr const char* kClockSection = "clock";
-constexpr std::uint32_t kWorkerVersion = 1;
+constexpr std::uint32_t kWorkerVersion = 2;
 constexpr std::uint32_t kClockVersion = 1;
 constexpr std::size_t kBootIdBytesMax = 64;
 
@@ -47,7 +47,8 @@ engine::StateSection encode_worker(const WorkerState& state, std::uint32_t insta
                            workload.step_start,
                            workload.longest,
                            workload.pace_base,
-                           workload.pace_touches}) {
+                           workload.pace_touches,
+                           workload.touches}) {
     out.u64(field);
   }
   out.u32(workload.slow_count);
@@ -86,7 +87,8 @@ Result<WorkerState> decode_worker(const engine::StateSection& section, const Wor
                       &workload.step_start,
                       &workload.longest,
                       &workload.pace_base,
-                      &workload.pace_touches}) {
+                      &workload.pace_touches,
+                      &workload.touches}) {
     *field = in.u64();
   }
   workload.slow_count = in.u32();
@@ -139,6 +141,9 @@ class ProcessGuest final : public Guest {
   [[nodiscard]] bool filled() const override { return control_.filled(); }
   Result<SweepResult> sweep(Deadline deadline) override;
   [[nodiscard]] GuestTelemetry telemetry() const override { return steps_.telemetry(); }
+  [[nodiscard]] Throughput throughput(std::int64_t first, std::int64_t end) const override {
+    return steps_.throughput(first, end);
+  }
   void reset_stall() override { steps_.reset_stall(); }
   void stop() override;
   [[nodiscard]] const GuestConfig& config() const override { return config_; }

@@ -179,6 +179,7 @@ std::uint32_t ProcessWorker::doorbell(std::uint64_t step,
   bell.step = step;
   bell.counter = counter;
   bell.longest_ticks = longest;
+  bell.touches = state_.workload.touches;
   if (slow_count > 0) {
     bell.slow = std::span<const guest::SlowTouch>(block().slow, slow_count);
   }

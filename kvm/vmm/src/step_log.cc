@@ -12,7 +12,7 @@
 namespace godwit::vmm {
 namespace {
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kTextBytesMax = 512;
 constexpr std::size_t kPausesMax = 64;  ///< between two doorbells; older ones are forgotten
 
@@ -58,6 +58,7 @@ std::string describe_error(std::uint32_t vcpu,
 
 struct StepLog::Saved {
   std::vector<GuestTelemetry::Vcpu> vcpus;
+  std::vector<std::uint64_t> touches;
   std::uint64_t errors = 0;
   std::uint64_t holes = 0;
   std::string first_error;
@@ -121,6 +122,10 @@ void StepLog::doorbell(std::uint32_t vcpu, const Doorbell& doorbell) {
     }
     entry.pauses.clear();
     entry.arrived = false;
+    if (doorbell.touches > entry.touches) {
+      entry.throughput.add(doorbell.stamp_ns, doorbell.touches - entry.touches);
+    }
+    entry.touches = doorbell.touches;
     if (entry.previous_ns != 0) {
       book.largest_step_ns = std::max(book.largest_step_ns, doorbell.stamp_ns - entry.previous_ns);
     }
@@ -194,6 +199,19 @@ GuestTelemetry StepLog::telemetry() const {
   return out;
 }
 
+Throughput StepLog::throughput(std::int64_t first, std::int64_t end) const {
+  Throughput out;
+  out.first = std::max(first, end - ThroughputBook::kIntervals);
+  out.touches.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, end - out.first)));
+  for (const auto& entry : entries_) {
+    const std::lock_guard lock(entry->mutex);
+    for (auto number = out.first; number < end; ++number) {
+      out.touches[static_cast<std::size_t>(number - out.first)] += entry->throughput.at(number);
+    }
+  }
+  return out;
+}
+
 void StepLog::reset_stall() {
   for (const auto& entry : entries_) {
     const std::lock_guard lock(entry->mutex);
@@ -206,10 +224,12 @@ engine::StateSection StepLog::save() const {
   StateWriter out;
   out.text(boot_id());
   out.u32(static_cast<std::uint32_t>(now.vcpus.size()));
-  for (const auto& vcpu : now.vcpus) {
-    out.u64(vcpu.steps);
-    out.i64(vcpu.last_step_ns);
-    out.u64(vcpu.last_counter);
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    out.u64(now.vcpus[i].steps);
+    out.i64(now.vcpus[i].last_step_ns);
+    out.u64(now.vcpus[i].last_counter);
+    const std::lock_guard lock(entries_[i]->mutex);
+    out.u64(entries_[i]->touches);
   }
   out.u64(now.guest_errors);
   out.u64(now.step_holes);
@@ -240,6 +260,7 @@ Result<StepLog::Saved> StepLog::decode(const engine::StateSection& section) cons
     vcpu.steps = in.u64();
     vcpu.last_step_ns = in.i64();
     vcpu.last_counter = in.u64();
+    saved.touches.push_back(in.u64());
   }
   saved.errors = in.u64();
   saved.holes = in.u64();
@@ -268,6 +289,7 @@ Status StepLog::load(const engine::StateSection& section) {
     entry.vcpu.previous_counter = saved.vcpus[i].last_counter;
     entry.previous_ns = same_boot ? saved.vcpus[i].last_step_ns : 0;
     entry.slow_touches = Histogram{};
+    entry.touches = saved.touches[i];
     entry.arrived = true;
     entry.pauses.clear();
   }

@@ -10,6 +10,7 @@
 #include "godwit/vmm/guest.h"
 
 #include "guest/workload.h"
+#include "throughput_book.h"
 
 namespace godwit::vmm {
 
@@ -25,6 +26,7 @@ class StepLog {
     std::uint64_t step = 0;
     std::uint64_t counter = 0;
     std::uint64_t longest_ticks = 0;
+    std::uint64_t touches = 0;               ///< WorkloadState::touches
     std::span<const guest::SlowTouch> slow;  ///< VcpuBlock::slow, first slow_count entries
     std::int64_t stamp_ns = 0;               ///< CLOCK_MONOTONIC on arrival
   };
@@ -51,6 +53,8 @@ class StepLog {
   void guest_error(const std::string& text);
 
   [[nodiscard]] GuestTelemetry telemetry() const;
+  /// As Guest::throughput().
+  [[nodiscard]] Throughput throughput(std::int64_t first, std::int64_t end) const;
   void reset_stall();
 
   /// State to migrate, and its counterpart. Requires: no vCPU runs.
@@ -69,11 +73,13 @@ class StepLog {
     mutable std::mutex mutex;
     GuestTelemetry::Vcpu vcpu;
     Histogram slow_touches;
+    std::uint64_t touches = 0;  ///< as the last doorbell told
+    ThroughputBook throughput;
     std::vector<Pause> pauses;  ///< since the last doorbell
     /// Where the present step began, on this host's clock; 0 = unknown.
     std::int64_t previous_ns = 0;
     std::int64_t entering_ns = 0;  ///< when the vCPU was last told to run
-    bool arrived = false;  ///< migrated here, and no step has ended yet
+    bool arrived = false;          ///< migrated here, and no step has ended yet
   };
   struct Saved;
   [[nodiscard]] Result<Saved> decode(const engine::StateSection& section) const;

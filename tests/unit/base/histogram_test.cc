@@ -47,6 +47,21 @@ TEST(Histogram, QuantilesLieWithinOneSixteenthOfSortedSamples) {
   }
 }
 
+TEST(Histogram, BucketsHoldAllSamplesUpToTheirEdges) {
+  Histogram histogram;
+  for (const std::uint64_t ns : {3U, 1000U, 1000U, 1001U, 70000U}) {
+    histogram.record(ns);
+  }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> seen;
+  for (const auto& [bucket, count] : histogram.buckets()) {
+    seen.emplace_back(histogram.upper_ns(bucket), count);
+  }
+  ASSERT_EQ(seen.size(), 3U);
+  EXPECT_EQ(seen[0], (std::pair<std::uint64_t, std::uint64_t>{3, 1}));
+  EXPECT_EQ(seen[1], (std::pair<std::uint64_t, std::uint64_t>{1023, 3}));
+  EXPECT_EQ(seen[2], (std::pair<std::uint64_t, std::uint64_t>{70000, 1})) << "at most the largest";
+}
+
 TEST(Histogram, MergingIsRecordingBoth) {
   Histogram first;
   Histogram second;

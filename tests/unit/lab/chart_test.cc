@@ -36,6 +36,7 @@ TEST(Tics, AreRoundAndHaveUnits) {
   const Axis rate{"r", Unit::kBytesPerS};
   EXPECT_EQ(texts(rate, 0, 3.2 * 1024 * 1024 * 1024).back(), "3 GiB/s");
   EXPECT_EQ(texts({"n", Unit::kCount}, 0.7, 3.3), (Texts{"1", "2", "3"})) << "no half rounds";
+  EXPECT_EQ(texts({"t", Unit::kNs}, -2e8, 1.1e9)[0], "0");
   EXPECT_EQ(texts({"s", Unit::kShare, Scale::kNines}, 0, 0.9995),
             (Texts{"0 %", "50 %", "90 %", "99 %", "99.9 %"}));
 }

@@ -33,6 +33,17 @@ TEST(Figures, WhatARunDoesNotHaveIsLeftOut) {
   EXPECT_DOUBLE_EQ(figures_of(report).at("fault_p50_ns").get<double>(), 7);
 }
 
+TEST(Figures, ATimelineGivesRecoveryAndValley) {
+  auto report = good();
+  EXPECT_FALSE(figures_of(report).contains("valley"));
+  report["valley"] = 0.0;
+  report["recovery_ns"] = nullptr;
+  EXPECT_DOUBLE_EQ(figures_of(report).at("valley").get<double>(), 0);
+  EXPECT_FALSE(figures_of(report).contains("recovery_ns")) << "not reached is no time";
+  report["recovery_ns"] = 30'000'000;
+  EXPECT_DOUBLE_EQ(figures_of(report).at("recovery_ns").get<double>(), 3e7);
+}
+
 TEST(Figures, ARunCountsOnlyWhenVerified) {
   EXPECT_EQ(unverified_reason(0, good()), "");
   EXPECT_NE(unverified_reason(4, good()), "");

@@ -18,9 +18,13 @@ std::string page_of(const ResultRows& rows) {
 TEST(Page, HasAPlotOfEachKindAndTheTable) {
   ResultRows rows{{verified_run(), verified_run("precopy")}};
   rows.runs[0].report["timeline"] =
-      Json::parse(R"({"interval_ns":100000000,"start_ns":0,"bytes":[5,100,50,0,9]})");
+      Json::parse(R"({"interval_ns":100000000,"start_ns":0,"touches":[5,100,50,0,9]})");
   rows.runs[0].report["guest_faults"] = rows.runs[0].report["faults"];
+  rows.runs[0].figures["valley"] = 0.125;
   const auto page = page_of(rows);
+  EXPECT_NE(page.find(">valley</th>"), std::string::npos);
+  EXPECT_NE(page.find(">0.125<"), std::string::npos);
+  EXPECT_EQ(page.find(">recovery</th>"), std::string::npos) << "no run has it";
   for (const auto* id :
        {"downtime-total", "s1-faults", "s1-guest-faults", "s1-rounds", "s1-throughput1"}) {
     EXPECT_NE(page.find(std::string("<div class=\"plot\" id=\"") + id + "\">"), std::string::npos)

@@ -97,18 +97,60 @@ TEST(FaultChart, QuantilesThatSoFewFaultsCannotHaveAreLeftOut) {
 TEST(ThroughputChart, ShowsRatesAndShadesPhases) {
   std::vector<RunRow> runs{verified_run("hybrid", 901e6)};
   runs[0].report["timeline"] =
-      Json::parse(R"({"interval_ns":100000000,"start_ns":-100000000,"bytes":[5,100,50,0,9]})");
+      Json::parse(R"({"interval_ns":100000000,"start_ns":-100000000,"touches":[5,100,50,0,9]})");
+  runs[0].report["phases"] = Json::parse(
+      R"([{"name":"precopy","start_ns":100000000,"end_ns":600000000},
+          {"name":"blackout","start_ns":600000000,"end_ns":601000000},
+          {"name":"postcopy","start_ns":601000000,"end_ns":901000000}])");
+  runs[0].figures["valley"] = 0.25;
+  runs[0].figures["recovery_ns"] = 13e6;
   Palette palette;
   const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);
   ASSERT_TRUE(chart);
   const auto& dots = chart->series.front().dots;
   ASSERT_EQ(dots.size(), 5U);
   EXPECT_EQ(dots[0].x, -1e8);
-  EXPECT_EQ(dots[1].y, 1000) << "100 bytes in a tenth of a second";
+  EXPECT_EQ(dots[1].y, 4096000) << "100 pages in a tenth of a second";
   ASSERT_EQ(chart->bands.size(), 4U);
   EXPECT_EQ(chart->bands[2].name, "downtime");
   EXPECT_EQ(chart->bands[2].from, 6e8);
   EXPECT_EQ(chart->bands[2].to, 6.01e8);
+  EXPECT_EQ(chart->bands[0].name, "setup");
+  EXPECT_EQ(chart->bands[0].to, 1e8);
+  EXPECT_NE(chart->alt.find("lowest interval 25 % of before"), std::string::npos) << chart->alt;
+  EXPECT_NE(chart->alt.find("at 90 % again 13.00 ms after the blackout"), std::string::npos);
+}
+
+TEST(ThroughputChart, ShowsTheRecoveryAndNotAllThatFollows) {
+  std::vector<RunRow> runs{verified_run("hybrid", 100e6)};
+  runs[0].report["timeline"] = {{"interval_ns", 10'000'000},
+                                {"start_ns", -200'000'000},
+                                {"touches", std::vector<int>(200, 7)}};
+  runs[0].report["phases"] =
+      Json::parse(R"([{"name":"blackout","start_ns":40000000,"end_ns":50000000}])");
+  Palette palette;
+  const auto reach = [&] {
+    const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);
+    return chart ? chart->series.front().dots.back().x : 0;
+  };
+  EXPECT_EQ(reach(), 200e6) << "the total, and ten intervals";
+  runs[0].figures["recovery_ns"] = 500e6;
+  EXPECT_EQ(reach(), 650e6);
+}
+
+TEST(ThroughputChart, AnIdleGuestHasStepsAndNoBytes) {
+  std::vector<RunRow> runs{verified_run("hybrid", 20e6)};
+  runs[0].report["timeline"] =
+      Json::parse(R"({"interval_ns":10000000,"start_ns":0,"touches":[9,9,8]})");
+  runs[0].report["guest"]["workload"] = "idle";
+  Palette palette;
+  const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);
+  ASSERT_TRUE(chart);
+  EXPECT_EQ(chart->series.front().dots[2].y, 800);
+  EXPECT_EQ(chart->y.unit, Unit::kCount);
+  EXPECT_NE(chart->alt.find("between 800 steps a second and 900 steps a second"), std::string::npos)
+      << chart->alt;
+  EXPECT_TRUE(chart->bands.empty()) << "this report names no phases";
 }
 
 TEST(RoundsChart, ZeroHasAPlaceOnTheLogAxis) {
@@ -157,6 +199,7 @@ TEST(ScalingChart, ALineThroughTwoScenariosNamesBoth) {
   for (std::size_t i = 0; i < runs.size(); ++i) {
     runs[i].swept["memory"] = std::to_string(64 << i) + "MiB";
   }
+  runs[2].command.emplace_back("--timeline");  // looking on is no other measurement
   Palette palette;
   const auto charts = scaling_charts(groups_of(runs), "memory", "m", palette);
   ASSERT_TRUE(charts);

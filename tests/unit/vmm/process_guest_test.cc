@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -116,6 +117,17 @@ TEST_P(EveryWorkload, GoesOnInAnotherMachine) {
     EXPECT_NEAR(static_cast<double>(seen), static_cast<double>(real), 20e6);
     EXPECT_GE(after.vcpus[i].largest_step_ns, real);
   }
+  // What each machine counted is there, and only there.
+  const auto sum = [](const Guest& guest, std::int64_t from_ns, std::int64_t to_ns) {
+    const auto counted =
+        guest.throughput(Throughput::number_of(from_ns), Throughput::number_of(to_ns) + 1);
+    return std::accumulate(counted.touches.begin(), counted.touches.end(), std::uint64_t{0});
+  };
+  const auto now = monotonic_ns();
+  const auto moved_ns = after.vcpus[0].previous_step_ns;
+  EXPECT_GT(sum(*source, now - 60'000'000'000, now), 0U);
+  EXPECT_GT(sum(*target, moved_ns, now), 0U);
+  EXPECT_EQ(sum(*target, now - 60'000'000'000, moved_ns - Throughput::kIntervalNs), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(All,

@@ -30,6 +30,33 @@ TEST(StepLog, CountsStepsAndTheLargestOne) {
   EXPECT_EQ(log.telemetry().guest_errors, 0U);
 }
 
+TEST(StepLog, BooksTouchesOfAllVcpusByTheirDoorbells) {
+  constexpr auto kInterval = Throughput::kIntervalNs;
+  StepLog source(2, 1'000'000'000);
+  const auto ring =
+      [](StepLog& log, std::uint32_t vcpu, std::uint64_t step, std::int64_t at, std::uint64_t all) {
+        auto one = bell(step, at);
+        one.touches = all;
+        log.doorbell(vcpu, one);
+      };
+  ring(source, 0, 1, 5 * kInterval, 30);
+  ring(source, 0, 2, 6 * kInterval - 1, 40);
+  ring(source, 0, 3, 6 * kInterval, 100);
+  ring(source, 1, 1, 6 * kInterval, 7);
+  EXPECT_EQ(source.throughput(4, 8).touches, (std::vector<std::uint64_t>{0, 40, 67, 0}));
+  source.reset_stall();  // what was before a migration is a part of its picture
+  EXPECT_EQ(source.throughput(5, 7).touches, (std::vector<std::uint64_t>{40, 67}));
+  // The target counts from where the source stopped, and has only what happened there.
+  StepLog target(2, 1'000'000'000);
+  ASSERT_TRUE(target.load(source.save()));
+  ring(target, 0, 4, 8 * kInterval, 101);
+  ring(target, 1, 2, 9 * kInterval, 5);  // a count that went back is no work
+  ring(target, 1, 3, 9 * kInterval, 8);
+  EXPECT_EQ(target.throughput(6, 10).touches, (std::vector<std::uint64_t>{0, 0, 1, 3}));
+  EXPECT_EQ(target.throughput(0, 70'000).first, 70'000 - ThroughputBook::kIntervals);
+  EXPECT_TRUE(target.throughput(9, 8).touches.empty());
+}
+
 TEST(StepLog, AHoleOrACounterThatGoesBackIsAnError) {
   StepLog log(1, 2'000'000'000);
   log.doorbell(0, bell(1, 1000));

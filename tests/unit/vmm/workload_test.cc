@@ -200,6 +200,7 @@ TEST(Steps, AnIdleGuestSleepsAMillisecondAStep) {
   const auto params = fake_params(kIdle);
   VcpuWorkload<FakePlatform>(params, 0, block, state, platform).run();
   EXPECT_EQ(platform.touches, 32U);  // the fill only
+  EXPECT_EQ(state.touches, 10U);     // its steps
   EXPECT_EQ(platform.slept, 10'000'000U);
 }
 
@@ -213,6 +214,7 @@ TEST(Pace, KeepsTheRate) {
   VcpuWorkload<FakePlatform>(params, 0, block, state, platform).run();
   const auto elapsed = platform.counters.back() - platform.counters.front();
   const auto touches = platform.touches - params.data_pages;
+  EXPECT_EQ(state.touches, touches);
   EXPECT_NEAR(static_cast<double>(touches) * 40'000 / static_cast<double>(elapsed), 1.0, 0.01);
 }
 

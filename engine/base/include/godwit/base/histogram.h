@@ -20,6 +20,8 @@ class Histogram {
   [[nodiscard]] std::uint64_t max() const { return max_; }
   /// The buckets that hold samples, as {number, count}: what travels to another process.
   [[nodiscard]] std::vector<std::pair<std::uint32_t, std::uint64_t>> buckets() const;
+  /// The largest value of a bucket of buckets(), at most max().
+  [[nodiscard]] std::uint64_t upper_ns(std::uint32_t bucket) const;
   /// Adds samples to a bucket by its number; numbers out of range are ignored (they come from a
   /// peer).
   void add_bucket(std::uint32_t bucket, std::uint64_t count);

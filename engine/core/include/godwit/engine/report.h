@@ -49,6 +49,7 @@ struct TargetFigures {
 struct MigrationReport {
   Outcome outcome = Outcome::kFailed;
   std::optional<EndError> error;
+  std::int64_t began_ns = 0;  ///< source's CLOCK_MONOTONIC from which the times count
   std::int64_t total_ns = 0;
   std::int64_t setup_ns = 0;
   std::int64_t precopy_ns = 0;

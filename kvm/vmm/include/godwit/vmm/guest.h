@@ -11,6 +11,7 @@
 #include "godwit/base/result.h"
 #include "godwit/engine/ports.h"
 #include "godwit/vmm/dirty_choice.h"
+#include "godwit/vmm/throughput.h"
 
 /// The reference machines: what the command and the tests migrate.
 namespace godwit::vmm {
@@ -118,6 +119,9 @@ class Guest : public engine::SourceGuest, public engine::TargetGuest {
   /// after), and of the holes by the VMM without filling them. Errors: kTimeout after `deadline`.
   virtual Result<SweepResult> sweep(Deadline deadline) = 0;
   [[nodiscard]] virtual GuestTelemetry telemetry() const = 0;
+  /// What the guest did here in the intervals from `first` to before `end`, of the last 65,536 at
+  /// most; zero in those when it was not here.
+  [[nodiscard]] virtual Throughput throughput(std::int64_t first, std::int64_t end) const = 0;
   /// Restarts the measure of the largest stall.
   virtual void reset_stall() = 0;
   /// Ends vCPUs; the memory stays. Idempotent.
