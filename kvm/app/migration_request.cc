@@ -58,6 +58,7 @@ Json encode_request(const MigrationRequest& request) {
     options["transport"] = transport_choice_name(*request.settings.transport);
   }
   options["floors"] = request.settings.floors;
+  options["trace"] = request.settings.trace;
   if (request.settings.inject.fault != engine::InjectedFault::kNone) {
     options["inject"] = static_cast<int>(request.settings.inject.fault);
     options["inject_delay_ns"] = request.settings.inject.delay_ns;
@@ -94,6 +95,7 @@ Result<MigrationRequest> decode_request(const Json& json) {
     GODWIT_TRY_ASSIGN(request.settings.transport, parse_transport(transport));
   }
   request.settings.floors = flag_of(options, "floors");
+  request.settings.trace = flag_of(options, "trace");
   const auto fault = number_of<int>(options, "inject", 0);
   if (fault < 0 || fault > static_cast<int>(engine::InjectedFault::kCutAfterCommit)) {
     return fail(ErrorCode::kInvalidArgument, "migrate", "unknown fault");
