@@ -287,6 +287,13 @@ void add_congestion(OptionTable& table, CommandLine& line) {
               into(line.migration.congestion, parse_congestion));
 }
 
+void add_trace(OptionTable& table, CommandLine& line, const char* whose) {
+  table.value(
+      "--trace",
+      fmt::format("file that gets the trace of {}, for Perfetto or chrome://tracing", whose),
+      into_text(line.trace));
+}
+
 template <typename Choice>
 void add_transport(OptionTable& table, Choice& target) {
   table.value("--transport",
@@ -503,6 +510,7 @@ class Parser {
     add_congestion(table, line_);
     add_transport(table, line_.transport);
     add_timeout(table, line_);
+    add_trace(table, line_, "the target");
     table.value("--inject-drop-page", "", into(line_.drop_page, parse_page), true);
     table.flag("--inject-skip-register", line_.skip_register, "")->group("");
   }
@@ -513,6 +521,7 @@ class Parser {
         "--to", "tcp:HOST:PORT or unix:PATH of the target", into(line_.to, parse_endpoint));
     add_migration_options(table, line_);
     add_transport(table, line_.migration.transport);
+    add_trace(table, line_, "the source");
     add_json(table);
   }
   void add_client(Command command, const char* name, const char* help) {
@@ -533,6 +542,7 @@ class Parser {
     table.value("--to", "the same as --listen", into(line_.to, parse_endpoint));
     add_migration_options(table, line_);
     add_transport(table, line_.transport);
+    add_trace(table, line_, "source and target");
     add_json(table);
     table.value("--inject",
                 "plants a fault: flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
@@ -551,6 +561,7 @@ class Parser {
   Status finish(const Subcommand& sub) {
     GODWIT_TRY(sub.table->read_all());
     line_.migration.source.checksum = !no_checksum_;
+    line_.migration.trace = !line_.trace.empty();
     if (sub.command == Command::kRun || sub.command == Command::kDemo) {
       GODWIT_TRY(finish_guest(line_, sizes_));
     }

@@ -38,6 +38,7 @@ struct MigrationSettings {
   std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with
   bool floors = false;
   bool timeline = false;
+  bool trace = false;  ///< the answer brings the trace too
 };
 
 /// Everything that a command line can say. Sizes in bytes, durations in ns.
@@ -46,6 +47,7 @@ struct CommandLine {
   std::string control;                     ///< path of the control socket
   std::string to;                          ///< tcp:HOST:PORT or unix:PATH, the path absolute
   std::string listen = "tcp:127.0.0.1:0";  ///< the same
+  std::string trace;                       ///< path of the trace; empty = none
   GuestChoice guest = GuestChoice::kAuto;
   TransportChoice transport = TransportChoice::kAuto;  ///< of this process
   vmm::GuestConfig config;                             ///< its kind is decided by resolve_kind()

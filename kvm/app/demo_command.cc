@@ -23,6 +23,8 @@
 #include "progress.h"
 #include "report_json.h"
 #include "timeline.h"
+#include "trace_file.h"
+#include "trace_json.h"
 #include "units_text.h"
 #include "warm.h"
 
@@ -43,7 +45,8 @@ constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
 constexpr std::uint64_t kWarmBookShare = 256;  ///< books take up to 16 bytes a page
 constexpr std::uint64_t kWarmExtraBytes = 256 * kMiB;
 
-/// A directory of our own for the control sockets. Ownership: removed with the sockets in it.
+/// A directory of our own for the control sockets and the target's trace. Ownership: removed
+/// with what is in it.
 class PrivateDirectory {
  public:
   static Result<PrivateDirectory> create() {
@@ -60,11 +63,13 @@ class PrivateDirectory {
     if (!path_.empty()) {
       ::unlink(source().c_str());
       ::unlink(target().c_str());
+      ::unlink(target_trace().c_str());
       ::rmdir(path_.c_str());
     }
   }
   [[nodiscard]] std::string source() const { return path_ + "/source"; }
   [[nodiscard]] std::string target() const { return path_ + "/target"; }
+  [[nodiscard]] std::string target_trace() const { return path_ + "/target-trace"; }
 
  private:
   explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
@@ -103,6 +108,7 @@ class Demo {
   void on_interrupt();
   int no_report(const Error& error);
   void pause_ms(int milliseconds) const;
+  int write_trace(const Json& report, int code);
 
   const CommandLine& line_;
   const Signals& signals_;
@@ -118,6 +124,8 @@ class Demo {
   std::string address_;
   std::string transport_;  ///< what --transport came to, for both children
   Json source_telemetry_;
+  Json source_trace_;
+  bool target_told_ = false;  ///< by watch_
   bool interrupted_ = false;
   bool hurried_ = false;  ///< interrupted once more: nothing is waited for any longer
   int failed_code_ = 0;   ///< exit code of a child that could not start
@@ -127,6 +135,9 @@ class Demo {
 // starting
 
 Status Demo::check_environment() {
+  if (!line_.trace.empty()) {
+    GODWIT_TRY(check_trace_path(line_.trace));
+  }
   std::string note;
   GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest, note));
   if (!note.empty()) {
@@ -198,6 +209,10 @@ Status Demo::start_target() {
       line_.migration.congestion,
       "--timeout",
       fmt::format("{}us", std::max<std::int64_t>(1, line_.migration.source.timeout_ns / 1000))};
+  if (!line_.trace.empty()) {
+    arguments.emplace_back("--trace");
+    arguments.push_back(directory_->target_trace());
+  }
   if (injection_.fault == engine::InjectedFault::kDropPage) {
     arguments.emplace_back("--inject-drop-page");
     arguments.push_back(fmt::format("{}:{}", injection_.page.region, injection_.page.index));
@@ -312,6 +327,7 @@ void Demo::ask_why(Json& report) {
     return;
   }
   const auto ended = watch_->next(-1, Deadline::after_ns(kStopTimeoutNs));
+  target_told_ = true;
   if (!ended) {
     return;
   }
@@ -358,6 +374,7 @@ Result<Json> Demo::migrate() {
     view.finish();
     if (type == "report") {
       source_telemetry_ = object_of(*message, "telemetry");
+      source_trace_ = object_of(*message, "trace");
       return object_of(*message, "report");
     }
     return fail(error_of_json(*message));
@@ -463,6 +480,23 @@ void Demo::stop_children() {
   }
 }
 
+/// Both sides in one file. The target has written its part before it told of the migration's end.
+int Demo::write_trace(const Json& report, int code) {
+  if (!target_told_ && !hurried_) {
+    // How long it may take it to notice a source that gave up.
+    (void)watch_->next(signals_.fd(), Deadline::after_ns(kStopTimeoutNs));
+  }
+  auto target = read_trace(directory_->target_trace());
+  if (!target && text_of(report, "outcome") != "completed") {
+    target = Json::object();  // a migration that ended early may never have reached it
+  }
+  if (!target) {
+    complain(target.error().message());
+    return code == kExitOk ? static_cast<int>(kExitEnvironment) : code;
+  }
+  return keep_trace(line_.trace, merge_traces(std::move(source_trace_), *target), code);
+}
+
 int Demo::finish(const Json& report, int code) {
   complain_of_warnings(report);
   print_to(stdout, line_.json ? json_text(report, 2) + "\n" : report_text(report));
@@ -534,6 +568,9 @@ int Demo::run() {
       (*report)["error"]["side"] = "target";
       (*report)["error"]["phase"] = "verification";
     }
+  }
+  if (!line_.trace.empty()) {
+    code = write_trace(*report, code);
   }
   stop_children();
   if (interrupted_ && code == kExitFailed) {

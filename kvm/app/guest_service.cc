@@ -20,6 +20,7 @@ namespace {
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 /// A little more than a timeline shows of the time before.
 constexpr auto kBeforeTimeline = std::chrono::milliseconds(250);
+constexpr int kSamplesAProgress = 20;  ///< with a trace
 constexpr auto kFillInterval = std::chrono::milliseconds(20);
 constexpr std::int64_t kSweepBaseNs = 60'000'000'000;
 /// A sweep slower than this is stuck. Units: bytes/s.
@@ -481,7 +482,7 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
       outgoing->session->request_cancel();
     }
   }
-  report_progress(*outgoing->session, connection);
+  const auto samples = report_progress(*outgoing->session, connection, request.settings.trace);
   input.migration = outgoing->session->wait();
   input.cpu_ns = process_cpu_ns() - cpu_began;
   input.memory = process_memory(guest.memory());
@@ -501,19 +502,35 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
     add_timeline(json["report"], timeline);
     json["telemetry"]["timeline"] = std::move(timeline);
   }
+  if (request.settings.trace) {
+    json["trace"] = source_trace_json(input.migration, samples.taken());
+  }
   return json;
 }
 
-/// Sends progress lines until the migration has ended.
-void GuestService::report_progress(engine::SourceSession& session, ControlConnection& connection) {
+ProgressSamples GuestService::report_progress(engine::SourceSession& session,
+                                              ControlConnection& connection,
+                                              bool trace) {
+  ProgressSamples samples;
+  const int ticks = trace ? kSamplesAProgress : 1;
+  const auto sample = [&](const engine::Progress& progress) {
+    if (trace) {
+      samples.add({monotonic_ns(), progress.sent_bytes, progress.remaining_pages});
+    }
+  };
   std::mutex mutex;
   std::condition_variable wake;
   bool ended = false;
   auto ticker = start_thread("progress", ThreadRole::kUrgent, [&] {
     std::unique_lock lock(mutex);
-    while (!wake.wait_for(lock, kProgressInterval, [&ended] { return ended; })) {
-      // A client that went away does not end the migration: it asked for it.
-      [[maybe_unused]] const auto sent = connection.send(progress_json(session.progress()));
+    for (int tick = 1; !wake.wait_for(lock, kProgressInterval / ticks, [&ended] { return ended; });
+         ++tick) {
+      const auto progress = session.progress();
+      sample(progress);
+      if (tick % ticks == 0) {
+        // A client that went away does not end the migration: it asked for it.
+        [[maybe_unused]] const auto sent = connection.send(progress_json(progress));
+      }
     }
   });
   session.wait();
@@ -522,6 +539,9 @@ void GuestService::report_progress(engine::SourceSession& session, ControlConnec
     ended = true;
   }
   wake.notify_all();
+  ticker.join();
+  sample(session.progress());
+  return samples;
 }
 
 /// Keeps a held session with its memory; drops one that has ended.

@@ -14,6 +14,7 @@
 #include "control_socket.h"
 #include "migration_request.h"
 #include "report_json.h"
+#include "trace_json.h"
 
 namespace godwit::app {
 
@@ -26,8 +27,9 @@ bool guest_depends_on(const engine::TargetSession& session);
 ///
 /// Requests: status, filled (waits for the initial fill), settle (waits until no migration is going
 /// on, or until one more than `attempts` have failed here), telemetry, sweep, migrate (progress
-/// lines, then a report), switch, cancel, stop. Every other answer is one line of type "reply" or
-/// "error". Thread: handle() from any; the rest from the main thread.
+/// lines, then a report and, if asked for, the trace), switch, cancel, stop. Every other answer
+/// is one line of type "reply" or "error". Thread: handle() from any; the rest from the main
+/// thread.
 class GuestService {
  public:
   enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
@@ -86,7 +88,10 @@ class GuestService {
   Result<Json> run_migration(const MigrationRequest& request,
                              vmm::Guest& guest,
                              ControlConnection& connection);
-  void report_progress(engine::SourceSession& session, ControlConnection& connection);
+  /// Sends progress lines until the migration has ended; with `trace` returns samples between.
+  ProgressSamples report_progress(engine::SourceSession& session,
+                                  ControlConnection& connection,
+                                  bool trace);
   void conclude(const std::shared_ptr<Outgoing>& outgoing);
 
   Result<vmm::Guest*> begin(Busy what);

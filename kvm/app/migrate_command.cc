@@ -10,6 +10,7 @@
 #include "migration_request.h"
 #include "progress.h"
 #include "report_json.h"
+#include "trace_file.h"
 #include "units_text.h"
 
 namespace godwit::app {
@@ -41,9 +42,12 @@ struct Course {
   const char* phase = "control";  ///< "request" once the guest's process has been reached
 };
 
-/// Follows one migration to its report; a signal cancels it, and its outcome is still awaited until
-/// the second.
+/// Follows one migration to the message that brings its report; a signal cancels it, and its
+/// outcome is still awaited until the second.
 Result<Json> follow(const CommandLine& line, const Signals& signals, Course& course) {
+  if (!line.trace.empty()) {
+    GODWIT_TRY(check_trace_path(line.trace));
+  }
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   course.phase = "request";
   GODWIT_TRY(connection->send(encode_request({line.to, line.migration})));
@@ -79,7 +83,7 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
     }
     view.finish();
     if (type == "report") {
-      return object_of(*message, "report");
+      return *message;
     }
     return fail(error_of_json(*message));
   }
@@ -133,29 +137,33 @@ Result<Json> ask(const CommandLine& line, const Signals& signals) {
 
 int migrate_command(const CommandLine& line, const Signals& signals) {
   Course course;
-  const auto report = follow(line, signals, course);
-  if (!report) {
-    complain(fmt::format("source, phase {}: {}", course.phase, report.error().message()));
+  const auto message = follow(line, signals, course);
+  if (!message) {
+    const auto& error = message.error();
+    complain(fmt::format("source, phase {}: {}", course.phase, error.message()));
     if (line.json) {
-      auto failed = failure_report(line.config, line.migration, report.error(), course.phase);
-      if (course.left || report.error().code == ErrorCode::kClosed) {
+      auto failed = failure_report(line.config, line.migration, error, course.phase);
+      if (course.left || error.code == ErrorCode::kClosed) {
         failed["outcome"] = "in_doubt";  // whoever knows the outcome was not asked to the end
       }
       print_to(stdout, json_text(failed, 2) + "\n");
     }
-    switch (report.error().code) {
+    switch (error.code) {
       case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
         return kExitFailed;
       case ErrorCode::kClosed:  // it is gone, and with it who knew
         return kExitHeld;
       default:
-        return course.interrupted ? static_cast<int>(kExitInterrupted)
-                                  : setup_exit_code(report.error());
+        return course.interrupted ? static_cast<int>(kExitInterrupted) : setup_exit_code(error);
     }
   }
-  complain_of_warnings(*report);
-  print_to(stdout, line.json ? json_text(*report, 2) + "\n" : report_text(*report));
-  const auto code = exit_code_of(*report);
+  const auto report = object_of(*message, "report");
+  complain_of_warnings(report);
+  print_to(stdout, line.json ? json_text(report, 2) + "\n" : report_text(report));
+  auto code = exit_code_of(report);
+  if (!line.trace.empty()) {
+    code = keep_trace(line.trace, object_of(*message, "trace"), code);
+  }
   return finish_output(
       course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);
 }

@@ -59,6 +59,7 @@ Json encode_request(const MigrationRequest& request) {
   }
   options["floors"] = request.settings.floors;
   options["timeline"] = request.settings.timeline;
+  options["trace"] = request.settings.trace;
   if (request.settings.inject.fault != engine::InjectedFault::kNone) {
     options["inject"] = static_cast<int>(request.settings.inject.fault);
     options["inject_delay_ns"] = request.settings.inject.delay_ns;
@@ -96,6 +97,7 @@ Result<MigrationRequest> decode_request(const Json& json) {
   }
   request.settings.floors = flag_of(options, "floors");
   request.settings.timeline = flag_of(options, "timeline");
+  request.settings.trace = flag_of(options, "trace");
   const auto fault = number_of<int>(options, "inject", 0);
   if (fault < 0 || fault > static_cast<int>(engine::InjectedFault::kCutAfterCommit)) {
     return fail(ErrorCode::kInvalidArgument, "migrate", "unknown fault");

@@ -16,6 +16,8 @@
 #include "exit_code.h"
 #include "guest_service.h"
 #include "target_host.h"
+#include "trace_file.h"
+#include "trace_json.h"
 
 namespace godwit::app {
 namespace {
@@ -27,6 +29,7 @@ engine::TargetOptions target_options(const CommandLine& line) {
     options.injection.fault = engine::InjectedFault::kDropPage;
     options.injection.page = *line.drop_page;
   }
+  options.trace_faults = line.trace.empty() ? 0 : kTraceFaults;
   return options;
 }
 
@@ -51,6 +54,8 @@ class Receiver {
   std::optional<int> session_ended();
   void wait_for_next();
   std::unique_ptr<engine::TargetSession> make_session();
+  /// Writes the trace of the attempt that has ended, unless nobody came.
+  void write_trace();
 
   const CommandLine& line_;
   const Signals& signals_;
@@ -60,6 +65,7 @@ class Receiver {
   std::unique_ptr<engine::Listener> listener_;
   std::unique_ptr<engine::TargetSession> session_;
   std::unique_ptr<ControlServer> server_;
+  int trace_code_ = kExitOk;  ///< of the last trace
 };
 
 Status Receiver::listen() {
@@ -89,6 +95,12 @@ void Receiver::wait_for_end() {
 std::unique_ptr<engine::TargetSession> Receiver::make_session() {
   return std::make_unique<engine::TargetSession>(
       host_, *listener_, *transport_, target_options(line_));
+}
+
+void Receiver::write_trace() {
+  if (!line_.trace.empty() && !session_->trace().states.empty()) {
+    trace_code_ = keep_trace(line_.trace, target_trace_json(session_->trace()), kExitOk);
+  }
 }
 
 void Receiver::wait_for_next() {
@@ -134,6 +146,9 @@ std::optional<int> Receiver::session_ended() {
 }
 
 Result<int> Receiver::run() {
+  if (!line_.trace.empty()) {
+    GODWIT_TRY(check_trace_path(line_.trace));
+  }
   GODWIT_TRY_ASSIGN(service_, GuestService::create(line_.transport));
   GODWIT_TRY(listen());
   session_ = make_session();
@@ -164,6 +179,7 @@ Result<int> Receiver::run() {
     }
     waiter.join();
     ended.clear();
+    write_trace();  // before anybody hears that the attempt has ended
     if (loses_guest) {
       complain("ended while the guest was being handed over; its source holds what is left of it");
     }
@@ -178,7 +194,7 @@ Result<int> Receiver::run() {
   service_->shut_down();
   server_.reset();
   service_->stop_guest();
-  return *code;
+  return *code == kExitOk ? trace_code_ : *code;
 }
 
 }  // namespace

@@ -74,15 +74,15 @@ void write(Json& report, const Throughput& seen, const vmm::MigrationSpan& span)
 }  // namespace
 
 Json source_timeline(const vmm::Guest& guest, const engine::MigrationReport& report) {
-  const auto first = Throughput::number_of(report.began_ns - kTimelineLeadNs);
+  const auto first = Throughput::number_of(report.trace.began_ns - kTimelineLeadNs);
   const auto stop_ns = report.stopped.last_ns;
   const bool moved = report.outcome == engine::Outcome::kCompleted;
   const auto end = moved ? Throughput::number_of(stop_ns) + 1  // what follows is the target's
                          : Throughput::number_of(monotonic_ns());
   auto json = throughput_json(guest.throughput(first, end));
-  json["began_ns"] = report.began_ns;
+  json["began_ns"] = report.trace.began_ns;
   json["blackout_end_ns"] = moved ? stop_ns + report.downtime_ns : 0;
-  json["ended_ns"] = report.began_ns + report.target.prealloc_ns + report.total_ns;
+  json["ended_ns"] = report.trace.began_ns + report.target.prealloc_ns + report.total_ns;
   return json;
 }
 

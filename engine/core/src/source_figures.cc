@@ -6,6 +6,23 @@
 #include "figures.h"
 
 namespace godwit::engine {
+namespace {
+
+/// Between two hosts: the target's guest ran first between COMMIT and RUNNING, by our clock.
+TraceClock target_clock(const MigrationReport& report, const SourceStamps& stamps, bool one_boot) {
+  if (one_boot) {
+    return {.known = true};
+  }
+  const auto between = stamps.running_received_ns - stamps.committed_ns;
+  if (report.target.first_run_ns == 0 || stamps.committed_ns == 0 || between < 0) {
+    return {};
+  }
+  return {.known = true,
+          .ahead_ns = report.target.first_run_ns - (stamps.committed_ns + between / 2),
+          .error_ns = between - between / 2};
+}
+
+}  // namespace
 
 void fill_pages(MigrationReport& report,
                 const BulkCounters& sent,
@@ -39,7 +56,9 @@ void fill_times(MigrationReport& report,
                 const wire::Running& running,
                 const SourceOptions& options,
                 bool completed) {
-  report.began_ns = stamps.began_ns;
+  report.trace.began_ns = stamps.began_ns;
+  report.trace.precopy_began_ns = stamps.precopy_began_ns;
+  report.trace.ended_ns = ended_ns;
   report.total_ns = ended_ns - stamps.began_ns - stamps.prealloc_ns;
   report.setup_ns = (stamps.precopy_began_ns != 0 ? stamps.precopy_began_ns : ended_ns) -
                     stamps.began_ns - stamps.prealloc_ns;
@@ -48,7 +67,9 @@ void fill_times(MigrationReport& report,
     return;
   }
   const auto stop = report.stopped.last_ns;
-  const bool one_clock = report.target.boot_id == boot_id() && report.target.first_run_ns > stop;
+  const bool one_boot = report.target.boot_id == boot_id();
+  const bool one_clock = one_boot && report.target.first_run_ns > stop;
+  report.trace.target_clock = target_clock(report, stamps, one_boot);
   report.downtime_ns = (one_clock ? report.target.first_run_ns : stamps.running_received_ns) - stop;
   report.precopy_ns = stop - stamps.precopy_began_ns;
   report.postcopy_ns = report.total_ns - report.setup_ns - report.precopy_ns - report.downtime_ns;

@@ -17,6 +17,7 @@ struct SourceStamps {
   std::int64_t quiesced_ns = 0;
   std::int64_t synced_ns = 0;
   std::int64_t saved_ns = 0;
+  std::int64_t committed_ns = 0;
   std::int64_t running_received_ns = 0;
   std::int64_t prealloc_ns = 0;  ///< a duration: how long the target populated its memory
 };

@@ -156,6 +156,7 @@ void SourceSession::Impl::order_done(Ordered ordered) {
 
 Status SourceSession::Impl::end_round() {
   RoundReport round;
+  round.began_ns = round_began_ns_;
   round.ns = monotonic_ns() - round_began_ns_;
   round.pages = counters_.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
   round.bytes = counters_.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;

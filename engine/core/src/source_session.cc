@@ -12,6 +12,7 @@ namespace godwit::engine {
 namespace {
 
 constexpr std::int64_t kFlushNs = 1'000'000'000;
+constexpr std::size_t kStatesUsually = 16;
 
 std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
   std::vector<std::uint64_t> pages;
@@ -30,7 +31,9 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
       ledger_(pages_of(guest.memory())),
       scheduler_(ledger_),
       sent_after_switch_(ledger_.region_pages()),
-      sent_as_zero_(ledger_.region_pages()) {}
+      sent_as_zero_(ledger_.region_pages()) {
+  report_.trace.states.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
+}
 
 void SourceSession::Impl::start() {
   auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
@@ -76,6 +79,8 @@ Progress SourceSession::Impl::progress() const {
   progress.sent_pages = counters_.precopy_pages.load(std::memory_order_relaxed) +
                         counters_.background_pages.load(std::memory_order_relaxed);
   progress.remaining_pages = ledger_.pending_pages();
+  progress.sent_bytes = counters_.frame_bytes.load(std::memory_order_relaxed) +
+                        urgent_frame_bytes_.load(std::memory_order_relaxed);
   const auto elapsed = monotonic_ns() - rounds_began_ns_.load(std::memory_order_relaxed);
   if (elapsed > 0 && rounds_began_ns_.load(std::memory_order_relaxed) != 0) {
     const double rate =
@@ -214,6 +219,9 @@ void SourceSession::Impl::fire(SourceEvent event, bool act) {
   log_debug(
       "source: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
   progress_ns_ = monotonic_ns();
+  if (machine_.state() != before) {
+    report_.trace.states.push_back({to_string(machine_.state()), progress_ns_});
+  }
   if (act) {
     perform(transition->actions);
   }

@@ -153,6 +153,8 @@ class SourceSession::Impl {
   std::uint32_t epoch_ = 0;
   wire::Running running_;
 
+  std::atomic<std::uint64_t> urgent_frame_bytes_{0};
+
   SourceStamps stamps_;
   std::int64_t round_began_ns_ = 0;
   std::int64_t progress_ns_ = 0;

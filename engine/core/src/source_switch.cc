@@ -123,6 +123,7 @@ Status SourceSession::Impl::send_state() {
 }
 
 Status SourceSession::Impl::send_commit() {
+  stamps_.committed_ns = monotonic_ns();
   control_->send(wire::MessageType::kCommit, wire::Commit{});
   cut_when_sent_ = options_.injection.fault == InjectedFault::kCutAfterCommit;
   return {};

@@ -167,6 +167,7 @@ void SourceUrgent::pump() {
   // relaxed: a figure, read when this thread has ended.
   payload_bytes_.fetch_add(std::uint64_t{builder_.data_pages()} * kPageBytes,
                            std::memory_order_relaxed);
+  shared_.frame_bytes.fetch_add(builder_.body_length(), std::memory_order_relaxed);
   channel_->send_pages(builder_.parts(),
                        builder_.body_length(),
                        builder_.body_hash(),

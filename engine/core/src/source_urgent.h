@@ -28,6 +28,7 @@ class SourceUrgent {
     RegionBitmaps& sent_after_switch;
     RegionBitmaps& sent_as_zero;
     std::atomic<std::uint64_t>& sent_twice;
+    std::atomic<std::uint64_t>& frame_bytes;
   };
   /// Called from the urgent thread.
   struct Events {

@@ -30,9 +30,7 @@ Status TargetPlane::announce(std::span<const PageRun> runs, bool at_switch) {
   return machine_.placer->retract(runs);
 }
 
-Status TargetPlane::receive(const wire::PageBatchView& batch,
-                            PageOwner owner,
-                            Histogram& latencies) {
+Status TargetPlane::receive(const wire::PageBatchView& batch, PageOwner owner, FaultLog& log) {
   // The paired check of the barrier: no pre-copy page may arrive once the guest's last word is
   // known.
   if ((batch.phase() == wire::PagePhase::kPrecopy) == switched()) {
@@ -48,7 +46,7 @@ Status TargetPlane::receive(const wire::PageBatchView& batch,
                               run.first,
                               run.count));
     }
-    GODWIT_TRY(receive_run(batch, i, owner, latencies));
+    GODWIT_TRY(receive_run(batch, i, owner, log));
   }
   return {};
 }
@@ -56,7 +54,7 @@ Status TargetPlane::receive(const wire::PageBatchView& batch,
 Status TargetPlane::receive_run(const wire::PageBatchView& batch,
                                 std::size_t index,
                                 PageOwner owner,
-                                Histogram& latencies) {
+                                FaultLog& log) {
   const auto& run = batch.runs()[index];
   const std::byte* data = batch.data(index);
   // Claim page by page, place and map in runs of equal fate.
@@ -68,7 +66,7 @@ Status TargetPlane::receive_run(const wire::PageBatchView& batch,
     }
     const std::byte* bytes =
         data == nullptr ? nullptr : data + ((open.first - run.first) << kPageShift);
-    auto installed = install(open, bytes, open_backed, owner, latencies);
+    auto installed = install(open, bytes, open_backed, owner, log);
     open.count = 0;
     return installed;
   };
@@ -118,7 +116,7 @@ Status TargetPlane::place(PageRun run, const std::byte* data, bool backed) {
 }
 
 Status TargetPlane::install(
-    PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies) {
+    PageRun run, const std::byte* data, bool backed, PageOwner owner, FaultLog& log) {
   if (auto placed = place(run, data, backed); !placed) {
     for (auto page = run.first; page < run.end(); ++page) {
       states_->abandon({run.region, page}, owner);
@@ -131,7 +129,7 @@ Status TargetPlane::install(
   for (auto page = run.first; page < run.end(); ++page) {
     const bool due = states_->publish({run.region, page}, owner, filled);
     if (due && map_now && states_->blocks() != nullptr) {
-      GODWIT_TRY(map_block({run.region, page}, latencies));
+      GODWIT_TRY(map_block({run.region, page}, log));
     }
     waited = waited || due;
   }
@@ -149,14 +147,14 @@ Status TargetPlane::install(
     const auto now = monotonic_ns();
     for (auto page = run.first; page < run.end(); ++page) {
       if (const auto read_ns = open_faults_.close({run.region, page}); read_ns != 0) {
-        latencies.record(static_cast<std::uint64_t>(now - read_ns));
+        log.note({run.region, page}, read_ns, now);
       }
     }
   }
   return {};
 }
 
-Status TargetPlane::map_block(PageId page, Histogram& latencies) {
+Status TargetPlane::map_block(PageId page, FaultLog& log) {
   auto& blocks = *states_->blocks();
   const auto block = blocks.block_of(page);
   GODWIT_TRY_ASSIGN([[maybe_unused]] const auto mapped, machine_.faults->map(block));
@@ -164,7 +162,7 @@ Status TargetPlane::map_block(PageId page, Histogram& latencies) {
   // Several vCPUs may have waited; each has its stamp under the block's first page.
   const auto now = monotonic_ns();
   while (const auto read_ns = open_faults_.close({block.region, block.first})) {
-    latencies.record(static_cast<std::uint64_t>(now - read_ns));
+    log.note({block.region, block.first}, read_ns, now);
   }
   return {};
 }
@@ -172,13 +170,13 @@ Status TargetPlane::map_block(PageId page, Histogram& latencies) {
 Status TargetPlane::fault_on_block(PageId page,
                                    std::int64_t read_ns,
                                    std::vector<PageId>& wanted,
-                                   Histogram& latencies) {
+                                   FaultLog& log) {
   auto& blocks = *states_->blocks();
   const auto block = blocks.block_of(page);
   // Opened before the decision: whoever brings the last page meanwhile finds the stamp.
   open_faults_.open({block.region, block.first}, read_ns);
   if (blocks.wait_for(page)) {
-    return map_block(page, latencies);
+    return map_block(page, log);
   }
   for (auto index = block.first; index < block.end(); ++index) {
     if (states_->on_fault({block.region, index}) == FaultDecision::kRequest) {

@@ -4,12 +4,12 @@
 #include <memory>
 #include <span>
 
-#include "godwit/base/histogram.h"
 #include "godwit/engine/options.h"
 #include "godwit/engine/page_states.h"
 #include "godwit/engine/ports.h"
 #include "godwit/wire/page_batch.h"
 
+#include "fault_log.h"
 #include "open_faults.h"
 
 namespace godwit::engine {
@@ -23,9 +23,9 @@ class TargetPlane {
               const Injection& injection)
       : machine_(machine), states_(std::move(states)), injection_(injection) {}
 
-  /// Pages of a received frame. `owner` is the thread's; its fault latencies go to `latencies`.
+  /// Pages of a received frame. `owner` is the thread's; the faults that it answers go to `log`.
   /// Errors: kProtocol when the frame does not belong to this phase or names pages outside memory.
-  Status receive(const wire::PageBatchView& batch, PageOwner owner, Histogram& latencies);
+  Status receive(const wire::PageBatchView& batch, PageOwner owner, FaultLog& log);
   /// The source's copies of these pages are newer: they are absent from here on, and out of the
   /// guest's page table. `at_switch`: announced behind the barrier, so that its cost may lie inside
   /// the blackout. Errors: kProtocol after the final sync, or when a page cannot become old.
@@ -37,7 +37,7 @@ class TargetPlane {
   Status fault_on_block(PageId page,
                         std::int64_t read_ns,
                         std::vector<PageId>& wanted,
-                        Histogram& latencies);
+                        FaultLog& log);
   /// Maps a run of valid pages that the guest has not touched yet; false when there is none left.
   Result<bool> sweep_some();
 
@@ -69,11 +69,10 @@ class TargetPlane {
   Status receive_run(const wire::PageBatchView& batch,
                      std::size_t index,
                      PageOwner owner,
-                     Histogram& latencies);
+                     FaultLog& log);
   Status place(PageRun run, const std::byte* data, bool backed);
-  Status map_block(PageId page, Histogram& latencies);
-  Status install(
-      PageRun run, const std::byte* data, bool backed, PageOwner owner, Histogram& latencies);
+  Status map_block(PageId page, FaultLog& log);
+  Status install(PageRun run, const std::byte* data, bool backed, PageOwner owner, FaultLog& log);
 
   TargetHost::Machine& machine_;
   std::unique_ptr<PageStates> states_;

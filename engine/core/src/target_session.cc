@@ -66,6 +66,7 @@ class TargetSession::Impl {
     return described_.load(std::memory_order_acquire) ? plane_->states().absent_pages() : 0;
   }
   [[nodiscard]] std::optional<EndError> error() const { return ended() ? error_ : std::nullopt; }
+  [[nodiscard]] const TargetTrace& trace() const { return trace_; }
   [[nodiscard]] TargetGuest* guest() const {
     return described_.load(std::memory_order_acquire) ? machine_parts_.guest.get() : nullptr;
   }
@@ -191,6 +192,9 @@ class TargetSession::Impl {
     log_debug(
         "target: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
     progress_ns_ = monotonic_ns();
+    if (machine_.state() != before) {
+      trace_.states.push_back({to_string(machine_.state()), progress_ns_});
+    }
     perform(transition->actions);
   }
 
@@ -364,8 +368,13 @@ class TargetSession::Impl {
   }
 
   Status open_urgent(std::unique_ptr<Channel> channel) {
-    urgent_ = std::make_unique<TargetUrgent>(
-        *plane_, machine_parts_.faults.get(), transport_, std::move(channel), welcome_, notes());
+    urgent_ = std::make_unique<TargetUrgent>(*plane_,
+                                             machine_parts_.faults.get(),
+                                             transport_,
+                                             std::move(channel),
+                                             welcome_,
+                                             notes(),
+                                             options_.trace_faults);
     return urgent_->start();
   }
 
@@ -385,7 +394,8 @@ class TargetSession::Impl {
           std::move(loop),
           welcome_,
           notes(),
-          TargetBulk::Options{.channels = channels, .sweeps = i == 0}));
+          TargetBulk::Options{
+              .channels = channels, .sweeps = i == 0, .trace_faults = options_.trace_faults}));
     }
     for (std::uint32_t i = 0; i < channels; ++i) {
       GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(bulk_channels_[i]), i));
@@ -599,9 +609,9 @@ class TargetSession::Impl {
   // ------------------------------------------------------------------------------------------
   // running
   void load() {
-    const auto began = monotonic_ns();
+    trace_.load_began_ns = monotonic_ns();
     auto loaded = machine_parts_.guest->load_state(sections_);
-    load_ns_ = monotonic_ns() - began;
+    trace_.load_ended_ns = monotonic_ns();
     if (!loaded) {
       note_error(loaded.error(), "target");
       push(TargetEvent::kLoadFailed);
@@ -611,18 +621,21 @@ class TargetSession::Impl {
   }
 
   void run_guest() {
-    const auto began = monotonic_ns();
+    trace_.run_began_ns = monotonic_ns();
     if (auto running = machine_parts_.guest->run(); !running) {
       note_error(running.error(), "target");
       push(TargetEvent::kLocalError);
       return;
     }
-    resume_ns_ = monotonic_ns() - began;
+    trace_.run_ended_ns = monotonic_ns();
     control_->send(
         wire::MessageType::kRunning,
         wire::Running{
-            static_cast<std::uint64_t>(load_ns_), static_cast<std::uint64_t>(resume_ns_), 0});
+            static_cast<std::uint64_t>(load_ns()), static_cast<std::uint64_t>(resume_ns()), 0});
   }
+
+  [[nodiscard]] std::int64_t load_ns() const { return trace_.load_ended_ns - trace_.load_began_ns; }
+  [[nodiscard]] std::int64_t resume_ns() const { return trace_.run_ended_ns - trace_.run_began_ns; }
 
   void complete() {
     // The connections stay open until the source has heard of it: closing them first would look
@@ -643,9 +656,10 @@ class TargetSession::Impl {
     figures.retracted = plane_->retracted();
     figures.retracted_at_switch = plane_->retracted_at_switch();
     figures.cpu_ns = process_cpu_ns();
-    figures.first_run_ns = machine_parts_.guest->run_edge().first_ns;
-    figures.load_ns = load_ns_;
-    figures.resume_ns = resume_ns_;
+    trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
+    figures.first_run_ns = trace_.first_run_ns;
+    figures.load_ns = load_ns();
+    figures.resume_ns = resume_ns();
     figures.prealloc_ns = machine_parts_.prealloc_ns;
     figures.placement = machine_parts_.placer->name();
     figures.boot_id = boot_id();
@@ -655,12 +669,19 @@ class TargetSession::Impl {
   void stop_threads() {
     if (urgent_) {
       urgent_->stop();
-      latencies_.merge(urgent_->latencies());
+      take_log(urgent_->log());
     }
     for (auto& lane : lanes_) {
       lane->stop();
-      latencies_.merge(lane->latencies());
+      take_log(lane->log());
     }
+    keep_earliest(trace_.faults, options_.trace_faults);
+    trace_.faults_dropped = latencies_.count() - trace_.faults.size();
+  }
+
+  void take_log(const FaultLog& log) {
+    latencies_.merge(log.latencies());
+    trace_.faults.insert(trace_.faults.end(), log.kept().begin(), log.kept().end());
   }
 
   void close_channels() {
@@ -672,6 +693,7 @@ class TargetSession::Impl {
   // ------------------------------------------------------------------------------------------ the
   // end
   void finish() {
+    trace_.ended_ns = monotonic_ns();
     const bool completed = machine_.state() == TargetState::kCompleted;
     const auto flush = Deadline::after_ns(kFlushNs);
     const auto pending = [&] { return !control_->idle() || (completed && !finished_); };
@@ -726,8 +748,7 @@ class TargetSession::Impl {
   bool listening_ = false;
   std::uint64_t seen_bulk_bytes_ = 0;
   std::int64_t progress_ns_ = 0;
-  std::int64_t load_ns_ = 0;
-  std::int64_t resume_ns_ = 0;
+  TargetTrace trace_;
 
   std::mutex
       mutex_;  // guards loop_'s life against wake() and thread_error_; never on the page path
@@ -770,6 +791,9 @@ std::uint64_t TargetSession::missing_pages() const {
 }
 std::optional<EndError> TargetSession::error() const {
   return impl_->error();
+}
+const TargetTrace& TargetSession::trace() const {
+  return impl_->trace();
 }
 TargetGuest* TargetSession::guest() const {
   return impl_->guest();

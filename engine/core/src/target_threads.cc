@@ -31,7 +31,8 @@ TargetBulk::TargetBulk(TargetPlane& plane,
       loop_(std::move(loop)),
       welcome_(std::move(welcome)),
       notes_(std::move(notes)),
-      options_(options) {}
+      options_(options),
+      log_(options.trace_faults) {}
 
 Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
   // Read ahead only the header: the body is then received in place and never moved.
@@ -52,8 +53,7 @@ Status TargetBulk::start() {
   for (auto& slot : slots_) {
     slot->channel->send(wire::MessageType::kWelcome, welcome_);
   }
-  GODWIT_TRY_ASSIGN(thread_,
-                    try_start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); }));
+  GODWIT_TRY_ASSIGN(thread_, try_start_thread("godwit-bulk", ThreadRole::kBulk, [this] { run(); }));
   return {};
 }
 
@@ -78,7 +78,9 @@ void TargetBulk::fail_unless_stopping(const Error& error) {
   }
 }
 
-void TargetBulk::wake() { loop_->wake(); }
+void TargetBulk::wake() {
+  loop_->wake();
+}
 
 void TargetBulk::stop() {
   if (thread_.joinable()) {
@@ -139,7 +141,7 @@ Status TargetBulk::on_pages(Slot& slot, const wire::FrameView& frame) {
       GODWIT_TRY(check_chunk(slot, {batch.region(), run.first, run.count}));
     }
   }
-  GODWIT_TRY(plane_.receive(batch, PageOwner::kBulk, latencies_));
+  GODWIT_TRY(plane_.receive(batch, PageOwner::kBulk, log_));
   if (plane_.switched() && plane_.states().absent_pages() == 0) {
     notes_.progressed();
   }
@@ -170,24 +172,26 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
                            Transport& transport,
                            std::unique_ptr<Channel> channel,
                            wire::Welcome welcome,
-                           TargetNotes notes)
+                           TargetNotes notes,
+                           std::size_t trace_faults)
     : plane_(plane),
       faults_(faults),
       transport_(transport),
       channel_(std::make_unique<FrameChannel>(
           std::move(channel), wire::kMaxControlBody, kUrgentReadAhead, 1)),
       welcome_(std::move(welcome)),
-      notes_(std::move(notes)) {}
+      notes_(std::move(notes)),
+      log_(trace_faults) {}
 
 Status TargetUrgent::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
   channel_->agree(welcome_);
   channel_->set_epoch(welcome_.session_epoch);
-  GODWIT_TRY(
-      channel_->attach(*loop_,
-                       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
-                        .on_sent = [this] { send_requests(); },
-                        .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  GODWIT_TRY(channel_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { send_requests(); },
+       .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
   if (faults_ != nullptr) {
     GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
   }
@@ -237,7 +241,7 @@ void TargetUrgent::on_faults() {
   for (std::size_t i = 0; i < *count; ++i) {
     const auto page = batch[i].page;
     if (plane_.states().blocks() != nullptr) {
-      if (auto served = plane_.fault_on_block(page, read_ns, wanted_, latencies_); !served) {
+      if (auto served = plane_.fault_on_block(page, read_ns, wanted_, log_); !served) {
         fail_unless_stopping(served.error());
         return;
       }
@@ -259,7 +263,7 @@ void TargetUrgent::on_faults() {
           break;
         }
         if (plane_.open_faults().close(page) != 0) {
-          latencies_.record(static_cast<std::uint64_t>(monotonic_ns() - read_ns));
+          log_.note(page, read_ns, monotonic_ns());
         }
         break;
     }
@@ -283,7 +287,7 @@ Status TargetUrgent::on_frame(const wire::FrameView& frame) {
     return fail(ErrorCode::kProtocol, "urgent channel", "a message that does not belong here");
   }
   GODWIT_TRY_ASSIGN(auto batch, wire::decode_page_batch(frame.body));
-  GODWIT_TRY(plane_.receive(batch, PageOwner::kUrgent, latencies_));
+  GODWIT_TRY(plane_.receive(batch, PageOwner::kUrgent, log_));
   if (plane_.states().absent_pages() == 0) {
     notes_.progressed();
   }

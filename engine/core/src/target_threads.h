@@ -6,8 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "godwit/base/histogram.h"
-
 #include "frame_channel.h"
 #include "target_plane.h"
 
@@ -31,6 +29,7 @@ class TargetBulk {
   struct Options {
     std::uint32_t channels = 1;  ///< of the migration, for the chunk rule
     bool sweeps = true;          ///< one lane only
+    std::size_t trace_faults = 0;
   };
   TargetBulk(TargetPlane& plane,
              std::unique_ptr<EventLoop> loop,
@@ -47,7 +46,7 @@ class TargetBulk {
   void wake();
   void shut_down();
   [[nodiscard]] std::uint64_t bytes_received() const;
-  [[nodiscard]] const Histogram& latencies() const { return latencies_; }  ///< after stop()
+  [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
 
  private:
   struct Slot {
@@ -66,7 +65,7 @@ class TargetBulk {
   wire::Welcome welcome_;
   TargetNotes notes_;
   const Options options_;
-  Histogram latencies_;
+  FaultLog log_;
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };
@@ -81,12 +80,13 @@ class TargetUrgent {
                Transport& transport,
                std::unique_ptr<Channel> channel,
                wire::Welcome welcome,
-               TargetNotes notes);
+               TargetNotes notes,
+               std::size_t trace_faults);
   ~TargetUrgent() { stop(); }
   Status start();
   void stop();
   void shut_down() { channel_->channel().shut_down(); }
-  [[nodiscard]] const Histogram& latencies() const { return latencies_; }  ///< after stop()
+  [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
 
  private:
   void run();
@@ -102,7 +102,7 @@ class TargetUrgent {
   std::unique_ptr<FrameChannel> channel_;
   wire::Welcome welcome_;
   TargetNotes notes_;
-  Histogram latencies_;
+  FaultLog log_;
   std::vector<PageId> wanted_;
   std::atomic<bool> stopping_{false};
   std::jthread thread_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -49,6 +50,7 @@ struct SourceOptions {
 
 struct TargetOptions {
   std::int64_t timeout_ns = 10'000'000'000;
+  std::size_t trace_faults = 0;  ///< faults whose moments are kept, see TargetTrace
   Injection injection;
 };
 

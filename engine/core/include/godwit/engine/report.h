@@ -8,6 +8,7 @@
 #include "godwit/base/error.h"
 #include "godwit/base/histogram.h"
 #include "godwit/engine/ports.h"
+#include "godwit/engine/trace.h"
 
 namespace godwit::engine {
 
@@ -17,6 +18,7 @@ enum class Outcome : std::uint8_t { kCompleted = 1, kFailed, kCancelled, kInDoub
 struct RoundReport {
   std::uint64_t pages = 0;
   std::uint64_t bytes = 0;
+  std::int64_t began_ns = 0;  ///< CLOCK_MONOTONIC
   std::int64_t ns = 0;
   std::uint64_t dirtied_pages = 0;  ///< pages written while the round ran
 };
@@ -31,8 +33,8 @@ struct EndError {
 /// What the target knows; travels to the source in the last message.
 struct TargetFigures {
   Histogram faults;
-  std::uint64_t installed = 0;  ///< pages installed after the switch
-  std::uint64_t overtaken = 0;  ///< copies of pages that another channel had brought
+  std::uint64_t installed = 0;       ///< pages installed after the switch
+  std::uint64_t overtaken = 0;       ///< copies of pages that another channel had brought
   bool scheduling_degraded = false;  ///< some thread runs without its role's scheduling
   std::uint64_t retracted = 0;  ///< pages unmapped again since they became old (Placing::kMaps)
   std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier
@@ -49,7 +51,6 @@ struct TargetFigures {
 struct MigrationReport {
   Outcome outcome = Outcome::kFailed;
   std::optional<EndError> error;
-  std::int64_t began_ns = 0;  ///< source's CLOCK_MONOTONIC from which the times count
   std::int64_t total_ns = 0;
   std::int64_t setup_ns = 0;
   std::int64_t precopy_ns = 0;
@@ -71,6 +72,7 @@ struct MigrationReport {
   std::optional<PageId> injected_page;
   std::uint32_t channels = 1;  ///< bulk connections
   std::string transport, congestion, dirty_source;
+  SourceTrace trace;
 };
 
 /// Live figures; every field may be read while the migration runs.
@@ -79,6 +81,7 @@ struct Progress {
   std::uint32_t round = 0;
   std::uint64_t sent_pages = 0;
   std::uint64_t remaining_pages = 0;
+  std::uint64_t sent_bytes = 0;  ///< bodies of all page frames, those that answer faults included
   std::uint64_t bytes_per_s = 0;
   std::int64_t eta_ns = -1;  ///< -1: unknown
 };

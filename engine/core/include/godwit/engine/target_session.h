@@ -7,6 +7,7 @@
 #include "godwit/engine/ports.h"
 #include "godwit/engine/report.h"
 #include "godwit/engine/target_machine.h"
+#include "godwit/engine/trace.h"
 
 namespace godwit::engine {
 
@@ -30,6 +31,8 @@ class TargetSession {
   [[nodiscard]] std::uint64_t missing_pages() const;
   /// Why it ended, unless completed. Valid once ended().
   [[nodiscard]] std::optional<EndError> error() const;
+  /// What happened when. Valid once ended().
+  [[nodiscard]] const TargetTrace& trace() const;
   /// The machine: its guest may be taken once completed; while held it stays here, so that its
   /// memory is kept. Null before the machine exists.
   [[nodiscard]] TargetGuest* guest() const;

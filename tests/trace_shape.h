@@ -1,0 +1,116 @@
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace godwit::test {
+
+/// Half of a nanosecond: what writing whole nanoseconds as microseconds may add or lose.
+inline constexpr double kTraceRoundingUs = 0.0005;
+
+/// A slice as a viewer sees it. Units: microseconds.
+struct Slice {
+  std::string name;
+  double began = 0;
+  double ended = 0;
+  nlohmann::json arguments;
+
+  [[nodiscard]] bool holds(const Slice& other, double slack_us = kTraceRoundingUs) const {
+    return began <= other.began + slack_us && other.ended <= ended + slack_us;
+  }
+  [[nodiscard]] double length() const { return ended - began; }
+};
+
+/// The slices of the process's tracks whose name begins with `track`, in order of their beginning.
+inline std::vector<Slice> slices_of(const nlohmann::json& trace,
+                                    int process,
+                                    const std::string& track) {
+  std::set<int> tracks;
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("name") == "thread_name" && event.at("pid") == process &&
+        event.at("args").at("name").get<std::string>().rfind(track, 0) == 0) {
+      tracks.insert(event.at("tid").get<int>());
+    }
+  }
+  std::vector<Slice> slices;
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") == "X" && event.at("pid") == process &&
+        tracks.count(event.at("tid").get<int>()) != 0) {
+      const auto began = event.at("ts").get<double>();
+      slices.push_back({event.at("name").get<std::string>(),
+                        began,
+                        began + event.at("dur").get<double>(),
+                        event.at("args")});
+    }
+  }
+  std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+    return a.began < b.began;
+  });
+  return slices;
+}
+
+/// The one slice of that name.
+inline Slice slice_named(const std::vector<Slice>& slices, const std::string& name) {
+  const auto is_it = [&](const Slice& slice) { return slice.name == name; };
+  EXPECT_EQ(std::count_if(slices.begin(), slices.end(), is_it), 1) << name;
+  const auto found = std::find_if(slices.begin(), slices.end(), is_it);
+  return found != slices.end() ? *found : Slice{};
+}
+
+/// What viewers ask of every trace: complete events, tracks with names, and on each track slices
+/// that follow or contain one another.
+inline void expect_trace_shape(const nlohmann::json& trace) {
+  ASSERT_TRUE(trace.is_object());
+  ASSERT_TRUE(trace.contains("traceEvents") && trace["traceEvents"].is_array());
+  std::set<std::pair<int, int>> named;
+  std::map<std::pair<int, int>, std::vector<Slice>> tracks;
+  for (const auto& event : trace["traceEvents"]) {
+    for (const char* member : {"ph", "name"}) {
+      ASSERT_TRUE(event.contains(member) && event[member].is_string()) << event;
+    }
+    for (const char* member : {"ts", "pid", "tid"}) {
+      ASSERT_TRUE(event.contains(member) && event[member].is_number()) << event;
+    }
+    const std::pair track(event["pid"].get<int>(), event["tid"].get<int>());
+    const auto kind = event["ph"].get<std::string>();
+    if (kind == "X") {
+      ASSERT_TRUE(event.contains("dur") && event["dur"].is_number()) << event;
+      ASSERT_GE(event["dur"].get<double>(), 0) << event;
+      const auto began = event["ts"].get<double>();
+      tracks[track].push_back(
+          {event["name"].get<std::string>(), began, began + event["dur"].get<double>(), nullptr});
+    } else if (kind == "C") {
+      ASSERT_TRUE(event.contains("args") && event["args"].begin()->is_number()) << event;
+    } else {
+      ASSERT_EQ(kind, "M") << event;
+      if (event["name"] == "thread_name") {
+        EXPECT_TRUE(named.insert(track).second) << "two names: " << event;
+      }
+    }
+  }
+  for (auto& [track, slices] : tracks) {
+    EXPECT_EQ(named.count(track), 1U) << "no name: " << track.first << "/" << track.second;
+    // A viewer takes the longer of two that begin together as the outer one.
+    std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {
+      return a.began != b.began ? a.began < b.began : a.length() > b.length();
+    });
+    std::vector<Slice> open;
+    for (const auto& slice : slices) {
+      while (!open.empty() && open.back().ended <= slice.began + kTraceRoundingUs) {
+        open.pop_back();
+      }
+      EXPECT_TRUE(open.empty() || open.back().holds(slice))
+          << slice.name << " reaches out of " << open.back().name;
+      open.push_back(slice);
+    }
+  }
+}
+
+}  // namespace godwit::test
