@@ -253,11 +253,12 @@ void add_guest_options(OptionTable& table, CommandLine& line, GuestSizes& sizes)
   table.value("--rate",
               "bytes touched per second by the whole guest, 0 = full speed (0)",
               into(config.rate_bytes_per_s, parse_size));
-  table.value("--fill",
-              "initial content: random, compressible or zero (random)",
-              into(config.fill, [](const std::string& text) {
-                return known(vmm::parse_fill(text), text, "random, compressible, zero");
-              }));
+  table.value(
+      "--fill",
+      "initial content: random, compressible, zero or alternating, every second page zero (random)",
+      into(config.fill, [](const std::string& text) {
+        return known(vmm::parse_fill(text), text, "random, compressible, zero, alternating");
+      }));
 }
 
 void add_dirty_source(OptionTable& table, CommandLine& line) {
@@ -397,10 +398,10 @@ Status check_fault(const CommandLine& line) {
   }
   if ((fault == engine::InjectedFault::kDropPage || fault == engine::InjectedFault::kFlipBit) &&
       line.config.fill == vmm::Fill::kZero) {
-    return off(
-        fmt::format("{}: needs --fill random or compressible; a page of zeros has no bytes on "
-                    "the wire",
-                    fault_name(fault)));
+    return off(fmt::format(
+        "{}: needs --fill random, compressible or alternating; a page of zeros has no bytes on "
+        "the wire",
+        fault_name(fault)));
   }
   return {};
 }

@@ -59,6 +59,7 @@ inline constexpr uint32_t kSequentialRead = 6;
 inline constexpr uint32_t kFillRandom = 1;
 inline constexpr uint32_t kFillCompressible = 2;
 inline constexpr uint32_t kFillZero = 3;
+inline constexpr uint32_t kFillAlternating = 4;  ///< even pages random, odd pages zero
 
 /// What the doorbell returns.
 inline constexpr uint32_t kCommandNone = 0;
@@ -191,10 +192,19 @@ inline uint64_t compressible_word(uint64_t base, uint64_t i) {
   return (i & 7) == 0 ? mix_word(base + i) : base >> 8;
 }
 
+/// What a page is filled with, when fills differ by page.
+inline uint32_t fill_of_page(uint32_t fill, uint64_t page) {
+  if (fill == kFillAlternating) {
+    return (page & 1) == 0 ? kFillRandom : kFillZero;
+  }
+  return fill;
+}
+
 /// Word `i` of a page: the definition. The loops below are its fast forms.
 inline uint64_t page_word(
     uint64_t seed, uint32_t fill, uint64_t page, uint64_t generation, uint64_t i) {
   const uint64_t base = page_base(seed, page, generation);
+  fill = fill_of_page(fill, page);
   if (generation == 0 && fill == kFillZero) {
     return 0;
   }
@@ -209,6 +219,7 @@ inline uint64_t page_word(
 inline void write_page(
     uint64_t* words, uint64_t seed, uint32_t fill, uint64_t page, uint64_t generation) {
   const uint64_t base = page_base(seed, page, generation);
+  fill = fill_of_page(fill, page);
   if (generation != 0 || fill == kFillRandom) {
     uint64_t x = base;
     for (uint64_t i = 0; i < kPageWords; ++i, x += kWordStep) {
@@ -229,6 +240,7 @@ inline bool check_page(
     const uint64_t* words, uint64_t seed, uint32_t fill, uint64_t page, uint64_t generation) {
   const uint64_t base = page_base(seed, page, generation);
   uint64_t wrong = 0;
+  fill = fill_of_page(fill, page);
   if (generation != 0 || fill == kFillRandom) {
     uint64_t x = base;
     for (uint64_t i = 0; i < kPageWords; ++i, x += kWordStep) {

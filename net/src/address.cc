@@ -5,7 +5,6 @@
 #include "godwit/net/socket.h"
 #include "godwit/net/unix_listener.h"
 
-
 namespace godwit::net {
 namespace {
 

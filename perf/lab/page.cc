@@ -215,6 +215,8 @@ class Page {
                                std::string(option) == "memory" ? "guest size" : "dirty rate");
       }
     }
+    auto colours = palette_;
+    GODWIT_TRY(add_chart(plots, round_trip_chart(groups_, "scaling-round-trip", colours)));
     text += plots.empty() ? "" : "<div class=\"plots\">\n" + plots + "</div>\n";
     if (!without.empty()) {
       text += paragraph("No plot of scaling with " + without + ": no runs differ in nothing else.",

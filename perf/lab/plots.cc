@@ -3,52 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <set>
 
 #include <fmt/format.h>
 
 #include "godwit/base/units.h"
 
+#include "plot_parts.h"
 #include "stats.h"
 
 namespace godwit::lab {
-namespace {
-
-Axis time_axis(const std::string& label) {
-  return {label, Unit::kNs, Scale::kLog};
-}
-
-std::string time_text(double ns) {
-  return figure_text(Unit::kNs, ns);
-}
-
-double median(const RunGroup& group, const std::string& figure) {
-  const auto values = values_of(group.samples(), figure);
-  return values.empty() ? 0 : spread_of(values).median;
-}
-
-/// "a; b; c", for a text alternative.
-std::string joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const auto& part : parts) {
-    text += (text.empty() ? "" : "; ") + part;
-  }
-  return text;
-}
-
-/// The series of that name and mark, made when there is none.
-Series& series_in(Chart& chart, const std::string& name, std::size_t style, Mark mark) {
-  for (auto& series : chart.series) {
-    if (series.name == name && series.mark == mark) {
-      return series;
-    }
-  }
-  chart.series.push_back({name, style, mark});
-  return chart.series.back();
-}
-
-}  // namespace
-
 std::optional<Chart> downtime_chart(std::span<const RunGroup> groups,
                                     const std::string& id,
                                     Palette& palette) {
@@ -450,151 +413,6 @@ std::optional<Chart> rounds_chart(std::span<const RunGroup> groups,
   }
   chart.alt = "Pages sent and written again in each pre-copy round. " + joined(parts) + ".";
   return chart;
-}
-
-namespace {
-
-/// One line of a scaling plot: groups that differ in nothing but the option.
-struct Line {
-  std::string series;
-  std::string detail;  ///< in what else than the series this line is its own
-  std::map<double, const RunGroup*> points;
-};
-
-std::vector<Line> lines_of(std::span<const RunGroup> groups, const std::string& option) {
-  std::map<std::string, Line> lines;
-  std::vector<std::string> order;
-  for (const auto& group : groups) {
-    auto options = options_of(group.any());
-    const auto value = options.find(option);
-    const auto x = value != options.end() ? bytes_of(value->second) : std::nullopt;
-    if (group.runs.empty() || !x) {
-      continue;
-    }
-    options.erase(value);
-    options.erase("timeline");  // which only looks on
-    // The same options are the same measurement, whatever the scenario is called; of a peer only
-    // what was swept is known.
-    const bool peer = group.any().peer.is_object();
-    auto key = group.series + line_of(Json(options)) + line_of(group.any().link);
-    auto detail = group.scenario;
-    for (const auto& [name, swept] : group.any().swept.items()) {
-      if (name != option && name != "mode") {
-        detail += fmt::format(
-            ", {}={}", name, swept.is_string() ? swept.get<std::string>() : line_of(swept));
-      }
-    }
-    key += peer ? group.scenario : std::string();
-    if (lines.try_emplace(key, Line{group.series, detail, {}}).second) {
-      order.push_back(key);
-    }
-    auto& line = lines[key];
-    if (line.detail.compare(0, group.scenario.size(), group.scenario) != 0 &&
-        line.detail.find(" and " + group.scenario) == std::string::npos) {
-      line.detail += " and " + group.scenario;
-    }
-    line.points.try_emplace(*x, &group);
-  }
-  std::vector<Line> found;
-  for (const auto& key : order) {
-    if (lines[key].points.size() > 1) {
-      found.push_back(std::move(lines[key]));
-    }
-  }
-  return found;
-}
-
-/// The x axis of an option: its values are marked as they were given, as far as there is room.
-Axis option_axis(const std::vector<Line>& lines, const std::string& option, double full_speed) {
-  Axis axis{option == "memory" ? "guest memory" : "dirty rate (bytes written a second)",
-            option == "memory" ? Unit::kBytes : Unit::kBytesPerS,
-            Scale::kLog};
-  std::set<double> values;
-  for (const auto& line : lines) {
-    for (const auto& [x, group] : line.points) {
-      values.insert(x > 0 ? x : full_speed);
-    }
-  }
-  double last = 0;
-  for (const auto x : values) {
-    // Closer than this, texts would run into one another.
-    if (last == 0 || x / last >= std::pow(*values.rbegin() / *values.begin(), 0.12)) {
-      axis.tics.emplace_back(x, x == full_speed ? "full speed" : tic_text(axis, x));
-      last = x;
-    }
-  }
-  return axis;
-}
-
-}  // namespace
-
-std::optional<ScalingCharts> scaling_charts(std::span<const RunGroup> groups,
-                                            const std::string& option,
-                                            const std::string& id,
-                                            Palette& palette) {
-  const auto lines = lines_of(groups, option);
-  if (lines.empty()) {
-    return std::nullopt;
-  }
-  // A rate of 0 is no rate: the guest writes as fast as it can. It has a place of its own, right of
-  // all others.
-  double full_speed = 0;
-  if (option == "rate") {
-    for (const auto& line : lines) {
-      full_speed = std::max(full_speed, line.points.rbegin()->first * 4);
-    }
-  }
-  const std::string what = option == "memory" ? "guest memory" : "dirty rate";
-  const auto axis = option_axis(lines, option, full_speed);
-  const auto common =
-      "Medians of runs that differ in the " + what + " alone, both axes logarithmic.";
-  ScalingCharts charts{
-      {id + "-total", "Total time over " + what, {}, common, axis, time_axis("total time"), {}},
-      {id + "-downtime",
-       "Downtime over " + what,
-       {},
-       common + " Filled: the downtime reported. Hollow: the gap that the guest saw.",
-       axis,
-       time_axis("downtime, guest-seen gap"),
-       {}}};
-  std::set<std::string> seen;
-  std::vector<std::string> totals;
-  std::vector<std::string> downtimes;
-  for (const auto& line : lines) {
-    const auto name = line.series + ", " + line.detail;
-    // The colour of the series is for its first line.
-    const auto style = palette.style(seen.insert(line.series).second ? line.series : name);
-    Series total{name, style, Mark::kLines};
-    Series downtime{name, style, Mark::kLines};
-    Series gap{name + ", seen by the guest", style, Mark::kDashedLines, {}, false};
-    for (const auto& [x, group] : line.points) {
-      const auto at = x > 0 ? x : full_speed;
-      total.dots.push_back({at, median(*group, "total_ns")});
-      downtime.dots.push_back({at, median(*group, "downtime_ns")});
-      gap.dots.push_back({at, median(*group, "guest_gap_ns")});
-    }
-    for (auto* series : {&total, &downtime, &gap}) {
-      std::sort(series->dots.begin(), series->dots.end(), [](const Dot& a, const Dot& b) {
-        return a.x < b.x;
-      });
-    }
-    const auto from_to = [&](const Series& series) {
-      return fmt::format("{}: from {} at {} to {} at {}",
-                         name,
-                         time_text(series.dots.front().y),
-                         tic_text(axis, series.dots.front().x),
-                         time_text(series.dots.back().y),
-                         tic_text(axis, series.dots.back().x));
-    };
-    totals.push_back(from_to(total));
-    downtimes.push_back(from_to(downtime));
-    charts.total.series.push_back(std::move(total));
-    charts.downtime.series.push_back(std::move(gap));
-    charts.downtime.series.push_back(std::move(downtime));
-  }
-  charts.total.alt = charts.total.title + ". " + joined(totals) + ".";
-  charts.downtime.alt = charts.downtime.title + ". " + joined(downtimes) + ".";
-  return charts;
 }
 
 }  // namespace godwit::lab

@@ -61,4 +61,10 @@ std::optional<ScalingCharts> scaling_charts(std::span<const RunGroup> groups,
                                             const std::string& id,
                                             Palette& palette);
 
+/// Median fault latency over the round trip of an emulated link, for runs that differ in its delay
+/// alone, beside what it would be if a fault cost one round trip.
+std::optional<Chart> round_trip_chart(std::span<const RunGroup> groups,
+                                      const std::string& id,
+                                      Palette& palette);
+
 }  // namespace godwit::lab

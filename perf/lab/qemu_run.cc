@@ -64,10 +64,10 @@ class Migration {
       : peer_(peer),
         mode_(mode),
         options_(options),
-        link_(link),
         interrupt_fd_(interrupt_fd),
         directory_(std::move(directory)),
-        run_(run) {}
+        run_(run),
+        link_(link) {}
 
   Status all() {
     if (link_ == nullptr) {

@@ -35,8 +35,10 @@ struct FillName {
   Fill value;
   std::string_view name;
 };
-constexpr std::array<FillName, 3> kFillNames{
-    {{Fill::kRandom, "random"}, {Fill::kCompressible, "compressible"}, {Fill::kZero, "zero"}}};
+constexpr std::array<FillName, 4> kFillNames{{{Fill::kRandom, "random"},
+                                              {Fill::kCompressible, "compressible"},
+                                              {Fill::kZero, "zero"},
+                                              {Fill::kAlternating, "alternating"}}};
 
 struct BackingName {
   Backing value;
@@ -62,7 +64,7 @@ Status validate_names(const GuestConfig& config) {
     return invalid("unknown workload; see --workload");
   }
   if (fill_name(config.fill).empty()) {
-    return invalid("unknown fill; --fill is random, compressible or zero");
+    return invalid("unknown fill; --fill is random, compressible, zero or alternating");
   }
   if (backing_name(config.backing).empty()) {
     return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");

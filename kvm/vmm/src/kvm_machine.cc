@@ -175,8 +175,7 @@ class KvmMachine final : public Guest {
 
 Status KvmMachine::init(bool register_in_background) {
   if (register_in_background) {
-    GODWIT_TRY_ASSIGN(registering_,
-                      try_start_thread("godwit-slots", ThreadRole::kBulk, [this] {
+    GODWIT_TRY_ASSIGN(registering_, try_start_thread("godwit-slots", ThreadRole::kBulk, [this] {
                         registered_ = register_memory();
                       }));
   } else {

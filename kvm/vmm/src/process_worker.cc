@@ -31,10 +31,9 @@ std::uint64_t ProcessWorker::canary(std::uint64_t seed, std::uint32_t vcpu, std:
 // control thread
 
 Status ProcessWorker::start() {
-  GODWIT_TRY_ASSIGN(thread_,
-                    try_start_thread(fmt::format("guest/{}", vcpu_), ThreadRole::kGuest, [this] {
-                      body();
-                    }));
+  GODWIT_TRY_ASSIGN(
+      thread_,
+      try_start_thread(fmt::format("guest/{}", vcpu_), ThreadRole::kGuest, [this] { body(); }));
   return {};
 }
 

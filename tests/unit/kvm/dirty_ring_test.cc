@@ -56,8 +56,8 @@ class Mirror final : public engine::DirtySink {
     std::uint64_t pages = 0;
     marks_[0].harvest([&](std::uint64_t word, std::uint64_t bits) {
       engine::for_each_run(word, bits, [&](std::uint64_t first, std::uint64_t count) {
-        // AMD processors take every walk of the guest's page tables for a write to them: those pages
-        // are marked, too.
+        // AMD processors take every walk of the guest's page tables for a write to them: those
+        // pages are marked, too.
         pages += first < TinyMachine::kFirstDataPage ? 0 : count;
         copy(first, count);
       });
@@ -242,8 +242,8 @@ TEST_F(DirtyRingTest, WriteThatEndedBeforeSyncIsMarkedOnReturn) {
         ASSERT_TRUE(sink.marked(page)) << "page " << page << " round " << round;
       }
     }
-    // Marks are cleared before the words are read: a full queue marks at once, so the mark of a write
-    // that comes after the reading must not be cleared any more.
+    // Marks are cleared before the words are read: a full queue marks at once, so the mark of a
+    // write that comes after the reading must not be cleared any more.
     sink.copy_marked();
     last = words();
   }
@@ -254,8 +254,8 @@ TEST_F(DirtyRingTest, WriteThatEndedBeforeSyncIsMarkedOnReturn) {
 TEST_F(DirtyRingTest, FullRingStopsAVcpuUntilTheReaperHasEmptiedIt) {
   make(kSmallRing, 2);
   auto& mirror = *mirror_;
-  // The reaper is held up until a ring is full: by itself it is faster than vCPUs that are emulated.
-  // It comes here when the queue is full, since nobody takes from it.
+  // The reaper is held up until a ring is full: by itself it is faster than vCPUs that are
+  // emulated. It comes here when the queue is full, since nobody takes from it.
   mirror.after_copy = [this] {
     if (ring_->figures().full_waits < 20) {
       waiting_.wait(0);

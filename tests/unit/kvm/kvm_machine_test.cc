@@ -66,9 +66,10 @@ TEST_P(EveryFill, SweepsClean) {
   expect_no_errors(**guest);
 }
 
-INSTANTIATE_TEST_SUITE_P(KvmMachine,
-                         EveryFill,
-                         ::testing::Values(Fill::kRandom, Fill::kCompressible, Fill::kZero));
+INSTANTIATE_TEST_SUITE_P(
+    KvmMachine,
+    EveryFill,
+    ::testing::Values(Fill::kRandom, Fill::kCompressible, Fill::kZero, Fill::kAlternating));
 
 TEST(KvmMachine, KeepsItsRate) {
   GODWIT_NEED_KVM();

@@ -220,5 +220,39 @@ TEST(ScalingChart, NoRateIsFullSpeedAndLiesAtTheFarEnd) {
   EXPECT_EQ(charts->total.series.front().dots.size(), 3U);
 }
 
+/// Faults of `latency_us` each over a link of that delay.
+RunRow run_over_link(int delay_us, int latency_us) {
+  auto run = verified_run("postcopy");
+  run.link = {{"emulated", true}, {"delay_us", delay_us}, {"loss", 0}};
+  run.swept["link.delay_us"] = delay_us;
+  run.figures["fault_p50_ns"] = latency_us * 1000;
+  return run;
+}
+
+TEST(RoundTripChart, ShowsLatencyBesideOneRoundTripAFault) {
+  std::vector<RunRow> runs{
+      run_over_link(500, 660), run_over_link(0, 90), run_over_link(200, 300), verified_run()};
+  runs.push_back(run_over_link(100, 7000));
+  runs.back().link["loss"] = 0.01;  // not the delay alone
+  Palette palette;
+  const auto chart = round_trip_chart(groups_of(runs), "r", palette);
+  ASSERT_TRUE(chart);
+  ASSERT_EQ(chart->series.size(), 2U);
+  const auto& one_more = chart->series[0].dots;
+  const auto& latency = chart->series[1].dots;
+  ASSERT_EQ(latency.size(), 3U) << "in the order of the delays";
+  EXPECT_EQ(latency[1].x, 200e3);
+  EXPECT_EQ(latency[2].y, 660e3);
+  EXPECT_EQ(one_more[2].y, 590e3);
+  EXPECT_NE(chart->alt.find("1.14 of the round trip's growth"), std::string::npos) << chart->alt;
+}
+
+TEST(RoundTripChart, NeedsTwoDelaysOfTheEmulator) {
+  std::vector<RunRow> runs{run_over_link(500, 660), run_over_link(0, 90)};
+  runs[1].link["emulated"] = false;
+  Palette palette;
+  EXPECT_FALSE(round_trip_chart(groups_of(runs), "r", palette));
+}
+
 }  // namespace
 }  // namespace godwit::lab

@@ -33,7 +33,7 @@ TEST(Validate, NamesTheOptionThatIsOff) {
       {"--guest", [](GuestConfig& c) { c.kind = static_cast<GuestKind>(0); }},
       {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(7); }},
       {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(0); }},
-      {"--fill", [](GuestConfig& c) { c.fill = static_cast<Fill>(4); }},
+      {"--fill", [](GuestConfig& c) { c.fill = static_cast<Fill>(5); }},
       {"--backing", [](GuestConfig& c) { c.backing = static_cast<Backing>(9); }},
       {"--vcpus", [](GuestConfig& c) { c.vcpus = 0; }},
       {"--vcpus", [](GuestConfig& c) { c.vcpus = 65; }},
@@ -128,7 +128,7 @@ TEST(Names, RoundTrip) {
     const auto workload = static_cast<Workload>(i);
     EXPECT_EQ(parse_workload(workload_name(workload)), workload);
   }
-  for (int i = 1; i <= 3; ++i) {
+  for (int i = 1; i <= 4; ++i) {
     EXPECT_EQ(parse_fill(fill_name(static_cast<Fill>(i))), static_cast<Fill>(i));
   }
   for (const auto backing : {Backing::kMemfd, Backing::kAnonymous, Backing::kHugetlb}) {

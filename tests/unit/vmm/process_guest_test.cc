@@ -140,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(All,
                                            Workload::kSequentialRead));
 
 TEST(ProcessGuest, EveryFillSweepsClean) {
-  for (const auto fill : {Fill::kRandom, Fill::kCompressible, Fill::kZero}) {
+  for (const auto fill : {Fill::kRandom, Fill::kCompressible, Fill::kZero, Fill::kAlternating}) {
     auto config = small(Workload::kRandomWrite);
     config.fill = fill;
     auto guest = make(config);

@@ -17,7 +17,7 @@ Page page_of(std::uint64_t seed, std::uint32_t fill, std::uint64_t page, std::ui
 }
 
 TEST(PageContent, LoopsFollowTheDefinition) {
-  for (const auto fill : {kFillRandom, kFillCompressible, kFillZero}) {
+  for (const auto fill : {kFillRandom, kFillCompressible, kFillZero, kFillAlternating}) {
     for (const std::uint64_t generation : {0U, 1U, 2U, 77U}) {
       const auto words = page_of(3, fill, 12345, generation);
       for (std::uint64_t i = 0; i < kPageWords; ++i) {
@@ -29,7 +29,7 @@ TEST(PageContent, LoopsFollowTheDefinition) {
 }
 
 TEST(PageContent, EveryBitIsChecked) {
-  for (const auto fill : {kFillRandom, kFillCompressible, kFillZero}) {
+  for (const auto fill : {kFillRandom, kFillCompressible, kFillZero, kFillAlternating}) {
     for (const std::uint64_t generation : {0U, 1U}) {
       auto words = page_of(3, fill, 9, generation);
       for (std::uint64_t bit = 0; bit < kPageBytes * 8; bit += 7) {
@@ -39,6 +39,12 @@ TEST(PageContent, EveryBitIsChecked) {
       }
     }
   }
+}
+
+TEST(PageContent, AlternatingMeansEverySecondPageIsZeroAtFirst) {
+  EXPECT_EQ(page_of(3, kFillAlternating, 9, 0), Page(kPageWords, 0));
+  EXPECT_EQ(page_of(3, kFillAlternating, 8, 0), page_of(3, kFillRandom, 8, 0));
+  EXPECT_EQ(page_of(3, kFillAlternating, 9, 1), page_of(3, kFillRandom, 9, 1));
 }
 
 TEST(PageContent, DiffersByPageGenerationAndSeed) {

@@ -24,7 +24,7 @@ enum class Workload : std::uint8_t {
   kRandomRead,
   kSequentialRead
 };
-enum class Fill : std::uint8_t { kRandom = 1, kCompressible, kZero };
+enum class Fill : std::uint8_t { kRandom = 1, kCompressible, kZero, kAlternating };
 /// What guest memory is made of.
 enum class Backing : std::uint8_t {
   kMemfd = 1,  ///< a shared memfd of 4 KiB pages
