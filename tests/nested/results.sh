@@ -48,8 +48,32 @@ test_names() {
     /^  / { print suite $1 }'
 }
 
+# The item that was running when the machine's kernel panicked. Nothing when it did not, and nothing when a test of the
+# item had failed already: that counts.
+item_of_panic() {
+  local item
+  grep -q 'Kernel panic' "$run/console" || return 0
+  item=$(tr -d '\r' <"$run/results" | sed -n 's/^start //p' | tail -n 1)
+  grep -q "^result $item failed " "$run/results" || echo "$item"
+}
+
+# Adds what the machine reported to $run/results.txt, up to the item that is to be run again, if one is named.
+keep_results() {
+  tr -d '\r' <"$run/results" | sed "${1:+/^start $1\$/,\$d}" >>"$run/results.txt"
+}
+
+# Leaves the named item and those after it in $run/items, and the time that these may take.
+only_items_from() {
+  local limit
+  sed -i -n "/^$1 /,\$p" "$run/items"
+  items_limit=0
+  while read -r _ limit _; do
+    items_limit=$((items_limit + limit))
+  done <"$run/items"
+}
+
 results_kernel() {
-  sed -n 's/^kernel //p' "$run/results" | tr -d '\r'
+  sed -n 's/^kernel //p' "$run/results.txt" | tail -n 1
 }
 
 # Every expected test must have reported exactly once and not have failed, every item have ended with 0, and the last
@@ -59,7 +83,6 @@ check_results() {
   declare -gA count=([ok]=0 [skipped]=0 [failed]=0)
   unreported=()
   verdict=0
-  tr -d '\r' <"$run/results" >"$run/results.txt"
   while read -r _ item how ms name; do
     case $how in
       ok) ;;
