@@ -76,7 +76,8 @@ inline void store_ymm_high(uint64_t (*to)[2]) {
 template <typename Calls>
 class BareMetal {
  public:
-  BareMetal(uint64_t seed, uint32_t vcpu, bool avx) : seed_(seed), vcpu_(vcpu), avx_(avx) {}
+  BareMetal(uint64_t seed, uint32_t vcpu, bool avx, const Calls& calls)
+      : calls_(calls), seed_(seed), vcpu_(vcpu), avx_(avx) {}
 
   uint64_t now() {
     uint32_t low;
@@ -187,11 +188,19 @@ class BareMetal {
   uint64_t reported_ = 0;
 };
 
+inline VcpuBlock* block_of(const WorkloadParams* params, uint64_t vcpu) {
+  return reinterpret_cast<VcpuBlock*>(params->blocks_gpa + vcpu * kPageBytes);
+}
+
 /// Runs the workload of vCPU `vcpu` until it is told to stop.
 template <typename Calls>
-void run_bare_metal(const WorkloadParams* params, uint64_t vcpu, uint64_t start) {
-  auto* block = reinterpret_cast<VcpuBlock*>(params->blocks_gpa + vcpu * kPageBytes);
-  BareMetal<Calls> platform(params->seed, static_cast<uint32_t>(vcpu), (start & kStartAvx) != 0);
+void run_bare_metal(const WorkloadParams* params,
+                    uint64_t vcpu,
+                    uint64_t start,
+                    const Calls& calls) {
+  auto* block = block_of(params, vcpu);
+  BareMetal<Calls> platform(
+      params->seed, static_cast<uint32_t>(vcpu), (start & kStartAvx) != 0, calls);
   platform.set_canaries();
   platform.set_generation_sum(0);
   VcpuWorkload<BareMetal<Calls>> workload(

@@ -33,7 +33,7 @@ struct VmmCalls {
 }  // namespace
 
 extern "C" void payload_main(const WorkloadParams* params, uint64_t vcpu, uint64_t start) {
-  run_bare_metal<VmmCalls>(params, vcpu, start);
+  run_bare_metal(params, vcpu, start, VmmCalls());
 }
 
 }  // namespace godwit::guest

@@ -26,8 +26,8 @@ uint8_t in(uint16_t port) {
   return value;
 }
 
-void send(uint64_t number) {
-  for (uint32_t i = 0; i < kPcDigits; ++i, number >>= 6) {
+void send(uint64_t number, uint32_t digits = kPcDigits) {
+  for (uint32_t i = 0; i < digits; ++i, number >>= 6) {
     out(kPcSerialPort, static_cast<uint8_t>(kPcDigitBit | (number & 0x3F)));
   }
 }
@@ -35,6 +35,9 @@ void send(uint64_t number) {
 /// The way out of a PC.
 class SerialCalls {
  public:
+  SerialCalls(const WorkloadParams& params, const WorkloadState& state)
+      : state_(state), told_ticks_(params.ticks_per_ms * kPcTouchesMs) {}
+
   /// Until the next tick, at most a millisecond: the workload asks for no longer one.
   void sleep(uint64_t) {
     if (!ticking_) {
@@ -47,8 +50,12 @@ class SerialCalls {
     }
     asm volatile("hlt" : : : "memory");
   }
-  uint32_t doorbell(uint64_t step, uint64_t, uint64_t, uint32_t) {
+  uint32_t doorbell(uint64_t step, uint64_t counter, uint64_t, uint32_t) {
     out(kPcSerialPort, static_cast<uint8_t>(kPcStepBit | (step & kPcStepMask)));
+    if (counter - told_at_ >= told_ticks_) {
+      told_at_ = counter;
+      tell_touches();
+    }
     if (step % kPcListenSteps != 0 || (in(kLineStatus)&kDataReady) == 0) {
       return kCommandNone;
     }
@@ -70,13 +77,27 @@ class SerialCalls {
   }
 
  private:
+  void tell_touches() {
+    uint64_t touches = state_.touches - told_;
+    if (touches > kPcTouchesMax) {
+      touches = kPcTouchesMax;
+    }
+    told_ += touches;
+    out(kPcSerialPort, kPcTouches);
+    send(touches, kPcTouchDigits);
+  }
+
+  const WorkloadState& state_;
+  const uint64_t told_ticks_;
+  uint64_t told_at_ = 0;  ///< the counter
+  uint64_t told_ = 0;
   bool ticking_ = false;
 };
 
 }  // namespace
 
 extern "C" void payload_main(const WorkloadParams* params, uint64_t vcpu, uint64_t start) {
-  run_bare_metal<SerialCalls>(params, vcpu, start);
+  run_bare_metal(params, vcpu, start, SerialCalls(*params, block_of(params, vcpu)->state));
 }
 
 }  // namespace godwit::guest

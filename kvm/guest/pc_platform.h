@@ -11,8 +11,9 @@
 ///
 /// Doorbells are bytes at the first serial port, one a step, because each byte costs an exit to the
 /// VMM: 0x80 | the low seven bits of the step's number. Anything else is a message: a byte of
-/// PcMessage, then its numbers, each as kPcDigits bytes of 0x40 | six bits, the lowest first. Once
-/// every kPcListenSteps steps the guest looks whether a command (a byte) has arrived.
+/// PcMessage, then its numbers, each as kPcDigits bytes of 0x40 | six bits, the lowest first (in
+/// kPcTouches as kPcTouchDigits bytes, since it is sent often). Once every kPcListenSteps steps the
+/// guest looks whether a command (a byte) has arrived.
 namespace godwit::guest {
 
 inline constexpr uint64_t kPcImageGpa = 0x100000;
@@ -30,6 +31,12 @@ inline constexpr uint8_t kPcCommandSweep = 's';
 inline constexpr uint8_t kPcFilled = 1;     ///< 0
 inline constexpr uint8_t kPcError = 2;      ///< 4: kind, page, expected, found
 inline constexpr uint8_t kPcSweepDone = 3;  ///< 3: checked, mismatches, first bad page
+/// 1: what the guest touched since the message before, at most kPcTouchesMax; after the step that
+/// ends a stretch of kPcTouchesMs or more.
+inline constexpr uint8_t kPcTouches = 4;
+inline constexpr uint32_t kPcTouchDigits = 3;
+inline constexpr uint64_t kPcTouchesMax = (1U << (6 * kPcTouchDigits)) - 1;
+inline constexpr uint64_t kPcTouchesMs = 10;
 
 /// Filled in by whoever writes the image.
 struct PcBoot {

@@ -43,8 +43,8 @@ tl::unexpected<Error> no_answer(const Address& peer) {
                           peer.is_unix() ? "" : " and firewalls"));
 }
 
-Status wait_connected(int fd, const Address& peer, Deadline deadline) {
-  GODWIT_TRY_ASSIGN(const bool ready, wait_fd(fd, POLLOUT, deadline));
+Status wait_connected(int fd, const Address& peer, Deadline deadline, int interrupt_fd) {
+  GODWIT_TRY_ASSIGN(const bool ready, wait_fd(fd, POLLOUT, deadline, interrupt_fd));
   if (!ready) {
     return no_answer(peer);
   }
@@ -73,7 +73,7 @@ Result<Fd> connect_one(const addrinfo& to,
     if (errno != EINPROGRESS && errno != EINTR) {
       return connect_error(errno, peer);
     }
-    GODWIT_TRY(wait_connected(fd.get(), peer, deadline));
+    GODWIT_TRY(wait_connected(fd.get(), peer, deadline, options.interrupt_fd));
   }
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
@@ -123,14 +123,15 @@ Result<Fd> connect_unix(const Address& peer, const ConnectOptions& options, Dead
 }  // namespace
 
 Result<Fd> connect_socket(const Address& peer, const ConnectOptions& options, Deadline deadline) {
+  GODWIT_TRY(wait_fd(-1, 0, Deadline{0}, options.interrupt_fd));  // even if it would not wait
   if (peer.is_unix()) {
     return connect_unix(peer, options, deadline);
   }
-  GODWIT_TRY_ASSIGN(const auto list, resolve(peer, 0, deadline));
+  GODWIT_TRY_ASSIGN(const auto list, resolve(peer, 0, deadline, options.interrupt_fd));
   Result<Fd> last = fail(ErrorCode::kInvalidArgument, "connect", "the name has no address");
   for (const auto* to = list.get(); to != nullptr; to = to->ai_next) {
     last = connect_one(*to, peer, options, deadline);
-    if (last || deadline.passed()) {
+    if (last || deadline.passed() || last.error().code == ErrorCode::kCancelled) {
       break;
     }
   }

@@ -1,14 +1,18 @@
 #include "resolver.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
-#include <chrono>
 #include <future>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "godwit/base/fd.h"
+#include "godwit/base/thread.h"
+
+#include "wait_fd.h"
 
 namespace godwit::net {
 namespace {
@@ -24,27 +28,43 @@ Lookup look_up(const Address& address, int flags) {
   return {status, AddressList(list, &freeaddrinfo)};
 }
 
+struct Answer {
+  explicit Answer(EventFd event) : ended(std::move(event)) {}
+  std::promise<Lookup> promise;
+  EventFd ended;
+};
+
 }  // namespace
 
-Result<AddressList> resolve(const Address& address, int flags, Deadline deadline) {
+Result<AddressList> resolve(const Address& address,
+                            int flags,
+                            Deadline deadline,
+                            int interrupt_fd) {
   if (auto numeric = look_up(address, flags | AI_NUMERICHOST); numeric.status == 0) {
     return std::move(numeric.list);
   }
-  return wait_for_lookup([address, flags] { return look_up(address, flags); }, address, deadline);
+  return wait_for_lookup(
+      [address, flags] { return look_up(address, flags); }, address, deadline, interrupt_fd);
 }
 
 Result<AddressList> wait_for_lookup(std::function<Lookup()> lookup,
                                     const Address& address,
-                                    Deadline deadline) {
-  std::promise<Lookup> promise;
-  auto found = promise.get_future();
-  std::thread([promise = std::move(promise), lookup = std::move(lookup)]() mutable {
-    promise.set_value(lookup());
-  }).detach();
-  const auto left_ns = deadline.left_ns();
-  if (left_ns == INT64_MAX) {
-    found.wait();
-  } else if (found.wait_for(std::chrono::nanoseconds(left_ns)) != std::future_status::ready) {
+                                    Deadline deadline,
+                                    int interrupt_fd) {
+  GODWIT_TRY_ASSIGN(auto ended, EventFd::create());
+  // The thread may outlive this call: what both use belongs to both.
+  const auto answer = std::make_shared<Answer>(std::move(ended));
+  auto found = answer->promise.get_future();
+  GODWIT_TRY_ASSIGN(
+      auto thread,
+      try_start_thread("godwit-lookup", ThreadRole::kBulk, [answer, lookup = std::move(lookup)] {
+        answer->promise.set_value(lookup());
+        answer->ended.signal();
+      }));
+  thread.detach();
+  GODWIT_TRY_ASSIGN(const bool answered,
+                    wait_fd(answer->ended.fd(), POLLIN, deadline, interrupt_fd));
+  if (!answered) {
     return fail(ErrorCode::kTimeout,
                 "resolve",
                 fmt::format("{}: the resolver does not answer; give a numeric address, or see "

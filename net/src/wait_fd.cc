@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <array>
 #include <cerrno>
 
 namespace godwit::net {
@@ -16,10 +17,13 @@ Result<int> wait_fds(pollfd* fds, std::size_t count, Deadline deadline) {
   return ready < 0 ? 0 : ready;
 }
 
-Result<bool> wait_fd(int fd, short events, Deadline deadline) {
-  pollfd polled{fd, events, 0};
+Result<bool> wait_fd(int fd, short events, Deadline deadline, int interrupt_fd) {
+  std::array<pollfd, 2> polled{{{fd, events, 0}, {interrupt_fd, POLLIN, 0}}};
   for (;;) {
-    GODWIT_TRY_ASSIGN(const int ready, wait_fds(&polled, 1, deadline));
+    GODWIT_TRY_ASSIGN(const int ready, wait_fds(polled.data(), polled.size(), deadline));
+    if (polled[1].revents != 0) {
+      return fail(ErrorCode::kCancelled, "wait", "interrupted");
+    }
     if (ready > 0 || deadline.passed()) {
       return ready > 0;
     }

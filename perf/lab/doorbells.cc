@@ -11,17 +11,21 @@
 namespace godwit::lab {
 namespace {
 
-/// Numbers of a message; -1 for an unknown one.
-int numbers_of(std::uint8_t kind) {
+constexpr std::size_t kUnknown = SIZE_MAX;
+
+/// Digits of a message's numbers.
+std::size_t digits_of(std::uint8_t kind) {
   switch (kind) {
     case guest::kPcFilled:
       return 0;
     case guest::kPcSweepDone:
-      return 3;
+      return std::size_t{3} * guest::kPcDigits;
     case guest::kPcError:
-      return 4;
+      return std::size_t{4} * guest::kPcDigits;
+    case guest::kPcTouches:
+      return guest::kPcTouchDigits;
     default:
-      return -1;
+      return kUnknown;
   }
 }
 
@@ -53,18 +57,19 @@ void Doorbells::step(End end, std::uint8_t low, std::int64_t stamp_ns) {
     steps_ += missing;
   }
   stamps_[static_cast<std::size_t>(end)].push_back(stamp_ns);
+  untold_.push_back(stamp_ns);
 }
 
 void Doorbells::begin(std::uint8_t kind) {
-  const auto numbers = numbers_of(kind);
-  if (numbers < 0) {
+  const auto digits = digits_of(kind);
+  if (digits == kUnknown) {
     wrong(fmt::format("unknown byte {:#x} from the serial port", kind));
     return;
   }
   kind_ = kind;
   digits_ = 0;
   numbers_ = {};
-  if (numbers == 0) {
+  if (digits == 0) {
     message();
   }
 }
@@ -77,7 +82,7 @@ void Doorbells::digit(std::uint8_t bits) {
   const auto shift = digits_ % guest::kPcDigits * 6;
   numbers_[digits_ / guest::kPcDigits] |= static_cast<std::uint64_t>(bits) << shift;
   ++digits_;
-  if (digits_ == static_cast<std::size_t>(numbers_of(kind_)) * guest::kPcDigits) {
+  if (digits_ == digits_of(kind_)) {
     message();
   }
 }
@@ -89,6 +94,9 @@ void Doorbells::message() {
       break;
     case guest::kPcSweepDone:
       sweep_ = {true, numbers_[0], numbers_[1], numbers_[2]};
+      break;
+    case guest::kPcTouches:
+      book_touches(numbers_[0]);
       break;
     default:
       if (numbers_[0] == guest::kErrorPage && numbers_[3] == guest::kNoGeneration) {
@@ -112,6 +120,16 @@ void Doorbells::message() {
                           numbers_[2]));
       }
   }
+}
+
+void Doorbells::book_touches(std::uint64_t touches) {
+  std::uint64_t booked = 0;
+  for (std::size_t i = 0; i < untold_.size(); ++i) {
+    const auto until_here = touches * (i + 1) / untold_.size();
+    intervals_[vmm::Throughput::number_of(untold_[i])] += until_here - booked;
+    booked = until_here;
+  }
+  untold_.clear();
 }
 
 void Doorbells::wrong(std::string text) {
@@ -138,6 +156,16 @@ std::int64_t Doorbells::largest_stall_ns(std::int64_t from_ns, std::int64_t to_n
     }
   }
   return largest;
+}
+
+vmm::Throughput Doorbells::throughput(std::int64_t first, std::int64_t end) const {
+  vmm::Throughput out;
+  out.first = first;
+  for (auto number = first; number < end; ++number) {
+    const auto found = intervals_.find(number);
+    out.touches.push_back(found != intervals_.end() ? found->second : 0);
+  }
+  return out;
 }
 
 }  // namespace godwit::lab

@@ -2,9 +2,12 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "godwit/vmm/throughput.h"
 
 namespace godwit::lab {
 
@@ -41,15 +44,21 @@ class Doorbells {
   /// The longest time between two steps that follow each other, of which the later one was stamped
   /// in from .. to. The gap counts.
   [[nodiscard]] std::int64_t largest_stall_ns(std::int64_t from_ns, std::int64_t to_ns) const;
+  /// Intervals `first` to before `end`. The guest tells its touches every guest::kPcTouchesMs or
+  /// later; they are booked in equal parts where the steps lie that it made meanwhile.
+  [[nodiscard]] vmm::Throughput throughput(std::int64_t first, std::int64_t end) const;
 
  private:
   void step(End end, std::uint8_t low, std::int64_t stamp_ns);
   void begin(std::uint8_t kind);
   void digit(std::uint8_t bits);
   void message();
+  void book_touches(std::uint64_t touches);
   void wrong(std::string text);
 
   std::array<std::vector<std::int64_t>, 2> stamps_;
+  std::vector<std::int64_t> untold_;                 ///< steps whose touches are not told yet
+  std::map<std::int64_t, std::uint64_t> intervals_;  ///< touches by vmm::Throughput::number_of()
   std::uint64_t steps_ = 0;
   bool filled_ = false;
   SweepAnswer sweep_;

@@ -110,9 +110,12 @@ Result<GuestOptions> guest_options(const Point& point) {
                 fmt::format("the payload for a peer has one vCPU, the scenario {}", guest.vcpus));
   }
   GODWIT_TRY(vmm::validate(guest));
-  if (const auto found = options.find("prealloc"); found != options.end()) {
-    out.prealloc = found->is_boolean() && found->get<bool>();
-  }
+  const auto flag = [&](const char* name) {
+    const auto found = options.find(name);
+    return found != options.end() && found->is_boolean() && found->get<bool>();
+  };
+  out.prealloc = flag("prealloc");
+  out.timeline = flag("timeline");
   GODWIT_TRY(take_size(options, "max_bandwidth", out.max_bandwidth));
   GODWIT_TRY(take_time(options, "downtime_limit", out.downtime_limit_ns));
   GODWIT_TRY(take_size(options, "switch_after_rounds", out.switch_after_rounds));

@@ -15,6 +15,7 @@ struct GuestOptions {
   std::int64_t downtime_limit_ns = 300'000'000;
   std::uint64_t switch_after_rounds = 2;
   std::string congestion = "auto";
+  bool timeline = false;
 };
 
 /// "1GiB", "4096" or a number. Errors: kInvalidArgument.

@@ -12,8 +12,8 @@ namespace godwit::lab {
 /// Cost: reads a dozen files under `root` (tests give their own).
 Json host_fingerprint(const std::filesystem::path& root = "/");
 
-/// Whether something else keeps this machine busy (its load is above its number of cores): wall-clock
-/// figures then say little.
+/// Whether something else keeps this machine busy (its load is above its number of cores):
+/// wall-clock figures then say little.
 bool host_is_busy(const Json& fingerprint);
 
 /// Commit that this program was built from; "unknown" outside of a repository.

@@ -5,11 +5,13 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <utility>
@@ -21,9 +23,35 @@ namespace {
 
 constexpr std::int64_t kStartNs = 20'000'000'000;
 constexpr int kEndMs = 3000;
+constexpr int kSerialBufferBytes = 8 << 20;
+
+struct SerialLine {
+  Fd lab;
+  Fd qemu;
+};
+
+/// QEMU drops what it cannot send at once, and a byte takes some 770 bytes of a socket's buffer:
+/// the default one holds 278 bytes, less than 28 ms of steps.
+Result<SerialLine> make_serial_line() {
+  std::array<int, 2> ends{-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    return fail_errno(errno, "serial line");
+  }
+  SerialLine line{Fd(ends[0]), Fd(ends[1])};
+  // Without CAP_NET_ADMIN as large as net.core.wmem_max allows.
+  if (::setsockopt(line.qemu.get(),
+                   SOL_SOCKET,
+                   SO_SNDBUFFORCE,
+                   &kSerialBufferBytes,
+                   sizeof kSerialBufferBytes) != 0) {
+    (void)::setsockopt(
+        line.qemu.get(), SOL_SOCKET, SO_SNDBUF, &kSerialBufferBytes, sizeof kSerialBufferBytes);
+  }
+  return line;
+}
 
 /// Only calls that are safe after a fork.
-[[noreturn]] void become(char* const* words, int log, int network, pid_t parent) {
+[[noreturn]] void become(char* const* words, int log, int serial, int network, pid_t parent) {
   // A group of its own: a Ctrl-C at the terminal is the lab's.
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -35,6 +63,9 @@ constexpr int kEndMs = 3000;
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::dup2(log, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
+  if (serial >= 0) {
+    ::fcntl(serial, F_SETFD, 0);
+  }
   ::execv(words[0], words);
   ::_exit(127);
 }
@@ -46,11 +77,10 @@ Result<std::unique_ptr<Qemu>> Qemu::start(const QemuSpec& spec,
                                           int interrupt_fd) {
   std::unique_ptr<Qemu> qemu(new Qemu());
   const auto monitor_path = directory.file(spec.name + ".qmp");
-  const auto serial_path = directory.file(spec.name + ".serial");
   qemu->log_ = directory.file(spec.name + ".log");
   // The lab listens and QEMU connects: nobody has to guess when the other is ready.
   GODWIT_TRY_ASSIGN(const auto monitor, listen_at(monitor_path));
-  Fd serial;
+  SerialLine serial;
   auto& words = qemu->words_;
   words = {spec.program,
            "-name",
@@ -65,22 +95,21 @@ Result<std::unique_ptr<Qemu>> Qemu::start(const QemuSpec& spec,
            "-mon",
            "chardev=monitor,mode=control"};
   if (spec.has_serial) {
-    GODWIT_TRY_ASSIGN(serial, listen_at(serial_path));
+    GODWIT_TRY_ASSIGN(serial, make_serial_line());
     words.insert(words.end(),
                  {"-chardev",
-                  fmt::format("socket,id=doorbells,path={}", serial_path),
+                  fmt::format("socket,id=doorbells,fd={}", serial.qemu.get()),
                   "-serial",
                   "chardev:doorbells"});
   }
   words.insert(words.end(), spec.words.begin(), spec.words.end());
-  GODWIT_TRY(qemu->launch(spec));
+  GODWIT_TRY(qemu->launch(spec, serial.qemu.get()));
+  serial.qemu.reset();  // so that QEMU's end is the last one
+  qemu->serial_ = std::move(serial.lab);
   const Watched watched{interrupt_fd, qemu->ended_.get()};
   const auto deadline = Deadline::after_ns(kStartNs);
   auto made = [&]() -> Status {
     GODWIT_TRY_ASSIGN(auto socket, accept_one(monitor.get(), watched, deadline));
-    if (spec.has_serial) {
-      GODWIT_TRY_ASSIGN(qemu->serial_, accept_one(serial.get(), watched, deadline));
-    }
     GODWIT_TRY_ASSIGN(auto qmp, Qmp::start(std::move(socket), watched, deadline));
     qemu->qmp_ = std::make_unique<Qmp>(std::move(qmp));
     return {};
@@ -92,7 +121,7 @@ Result<std::unique_ptr<Qemu>> Qemu::start(const QemuSpec& spec,
   return qemu;
 }
 
-Status Qemu::launch(const QemuSpec& spec) {
+Status Qemu::launch(const QemuSpec& spec, int serial) {
   const Fd log(::open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!log.valid()) {
     return fail_errno(errno, "QEMU", log_);
@@ -105,7 +134,7 @@ Status Qemu::launch(const QemuSpec& spec) {
   const auto parent = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
-    become(pointers.data(), log.get(), spec.network_fd, parent);
+    become(pointers.data(), log.get(), serial, spec.network_fd, parent);
   }
   if (pid_ < 0) {
     return fail_errno(errno, "fork");

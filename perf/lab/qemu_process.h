@@ -44,7 +44,7 @@ class Qemu {
 
  private:
   Qemu() = default;
-  Status launch(const QemuSpec& spec);
+  Status launch(const QemuSpec& spec, int serial);
   [[nodiscard]] std::string last_words() const;
 
   pid_t pid_ = -1;

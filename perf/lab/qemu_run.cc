@@ -10,6 +10,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/mapping.h"
 #include "godwit/base/units.h"
+#include "godwit/vmm/throughput.h"
 
 #include "doorbell_reader.h"
 #include "pc_image.h"
@@ -29,6 +30,11 @@ constexpr std::uint64_t kUnlimitedBytesPerS = 1ULL << 40;
 /// Steps of the guest before the migration, at its steady pace, and after it.
 constexpr std::size_t kSettledSteps = 100;
 constexpr std::size_t kArrivedSteps = 16;
+/// What a timeline shows before the migration and how long the guest then runs at the target, as
+/// `godwit demo` does; the guest is left alone for a little longer than it shows.
+constexpr std::int64_t kTimelineLeadNs = kSecond / 5;
+constexpr std::int64_t kTimelineSettledNs = kSecond / 4;
+constexpr std::int64_t kTimelineTailNs = 11 * kSecond / 10;
 
 Deadline work_deadline(std::uint64_t bytes) {
   return Deadline::after_ns(kSlackNs +
@@ -146,6 +152,20 @@ class Migration {
         Deadline::after_ns(kAnswerNs));
   }
 
+  /// Lets the guest run on for so long; at once without a timeline.
+  Status let_run(End end, std::int64_t ns) {
+    if (!options_.timeline) {
+      return {};
+    }
+    const auto until = monotonic_ns() + ns;
+    return doorbells_->wait(
+        [end, until](const Doorbells& book) {
+          return !book.stamps(end).empty() && book.stamps(end).back() >= until;
+        },
+        interrupt_fd_,
+        Deadline::after_ns(kAnswerNs));
+  }
+
   /// Starts the target and brings both ends to the same settings.
   Status connect() {
     warm(options_.guest.populated_bytes);
@@ -193,6 +213,7 @@ class Migration {
   }
 
   Status migrate() {
+    GODWIT_TRY(let_run(End::kSource, kTimelineSettledNs));
     const auto deadline = Deadline::after_ns(kMigrationNs);
     cpu_source_ns_ = -source_->cpu_ns();
     cpu_target_start_ns_ = target_->cpu_ns();
@@ -279,10 +300,45 @@ class Migration {
       }
     }
     cpu_target_ns_ = target_->cpu_ns();
-    return doorbells_->wait(
+    GODWIT_TRY(doorbells_->wait(
         [](const Doorbells& book) { return book.stamps(End::kTarget).size() >= kArrivedSteps; },
         interrupt_fd_,
-        Deadline::after_ns(kAnswerNs));
+        Deadline::after_ns(kAnswerNs)));
+    return let_run(End::kTarget, kTimelineTailNs);
+  }
+
+  /// The blackout is what the guest saw of it: QEMU does not tell when it stops and starts it.
+  void note_timeline(const Doorbells& book) {
+    using vmm::Throughput;
+    const auto stopped_ns = book.stamps(End::kSource).back();
+    const auto resumed_ns = book.stamps(End::kTarget).front();
+    // Of the last step's interval and the one before it the guest may not have told all.
+    const auto seen = book.throughput(Throughput::number_of(began_ns_ - kTimelineLeadNs),
+                                      Throughput::number_of(book.stamps(End::kTarget).back()) - 1);
+    auto& report = run_.report;
+    report["guest"] = {{"workload", vmm::workload_name(options_.guest.workload)}};
+    report["timeline"] = {{"interval_ns", Throughput::kIntervalNs},
+                          {"start_ns", seen.first * Throughput::kIntervalNs - began_ns_},
+                          {"touches", seen.touches}};
+    auto phases = Json::array();
+    const auto add = [&](const char* name, std::int64_t from_ns, std::int64_t to_ns) {
+      if (from_ns < to_ns) {
+        phases.push_back({{"name", name}, {"start_ns", from_ns}, {"end_ns", to_ns}});
+      }
+    };
+    add("precopy", 0, stopped_ns - began_ns_);
+    add("blackout", stopped_ns - began_ns_, resumed_ns - began_ns_);
+    add("postcopy", resumed_ns - began_ns_, total_ns_);
+    report["phases"] = std::move(phases);
+    const auto figures = vmm::figures_of(
+        seen,
+        {.began_ns = began_ns_, .blackout_end_ns = resumed_ns, .ended_ns = began_ns_ + total_ns_});
+    if (figures.recovery_ns) {
+      run_.figures["recovery_ns"] = *figures.recovery_ns;
+    }
+    if (figures.valley) {
+      run_.figures["valley"] = *figures.valley;
+    }
   }
 
   void note_figures() {
@@ -294,6 +350,9 @@ class Migration {
     figures["largest_stall_ns"] = book.largest_stall_ns(began_ns_, INT64_MAX);
     figures["cpu_source_ns"] = cpu_source_ns_;
     figures["cpu_target_ns"] = cpu_target_ns_;
+    if (options_.timeline) {
+      note_timeline(book);
+    }
     const auto requests = number_at(answer_, "/ram/postcopy-requests");
     auto& report = run_.report["qemu"];
     report["parameters"] = settings_;

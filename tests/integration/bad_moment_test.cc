@@ -2,7 +2,10 @@
 // guest is on its way.
 
 #include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -112,6 +115,33 @@ TEST_F(BadMoment, InterruptedClientCancels) {
   EXPECT_EQ(ran.code, 130) << ran.all();
   EXPECT_EQ(ran.json["outcome"], "cancelled");
   EXPECT_TRUE(eventually([&] { return target.waits(); }));
+  guest.goes_on_and_leaves(&target);
+}
+
+TEST_F(BadMoment, CancelledWhileItConnects) {
+  GuestUnderTest guest(directory_);
+  Receiver target(directory_, "target");
+  // A listener that never accepts and has no room: once its queue is full, handshakes are dropped.
+  const Fd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::listen(listening.get(), 0), 0);
+  sockaddr_in bound{};
+  socklen_t size = sizeof bound;
+  auto* generic = reinterpret_cast<sockaddr*>(&bound);
+  ASSERT_EQ(::getsockname(listening.get(), generic, &size), 0);
+  std::vector<Fd> waiting;
+  pollfd polled{-1, POLLOUT, 0};
+  do {
+    waiting.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    (void)::connect(waiting.back().get(), generic, size);
+    polled.fd = waiting.back().get();
+  } while (::poll(&polled, 1, 200) == 1);
+  Process migration(
+      guest.migrate_line(fmt::format("tcp:127.0.0.1:{}", ntohs(bound.sin_port)), "--timeout 600s"));
+  ASSERT_TRUE(eventually([&] { return guest.status().value("phase", "") == "connecting"; }));
+  migration.signal(SIGINT);
+  const auto ran = outcome_of(migration);
+  EXPECT_EQ(ran.code, 130) << ran.all();
+  EXPECT_EQ(ran.json["outcome"], "cancelled");
   guest.goes_on_and_leaves(&target);
 }
 

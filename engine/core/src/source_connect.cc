@@ -184,7 +184,10 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
         return fail(ErrorCode::kProtocol, "accept", "out of place");
       }
       // Rounds begin when the target has answered on all page channels: see look_around().
-      GODWIT_TRY(open_channels());
+      if (const auto opened = open_channels();
+          !opened && opened.error().code != ErrorCode::kCancelled) {
+        return opened;
+      }
       return {};
     }
     case MessageType::kReady:

@@ -68,6 +68,7 @@ bool SourceSession::Impl::request_cancel() {
     return false;
   }
   cancel_requested_.store(true, std::memory_order_release);
+  transport_.interrupt();
   wake();
   return true;
 }
@@ -233,6 +234,9 @@ void SourceSession::Impl::perform(std::uint32_t actions) {
       return true;
     }
     if (auto done = (this->*member)(); !done) {
+      if (done.error().code == ErrorCode::kCancelled) {
+        return false;  // look_around() finds who asked for it
+      }
       note_error(done.error(), "source");
       const bool link =
           done.error().code == ErrorCode::kClosed || done.error().code == ErrorCode::kProtocol;

@@ -67,6 +67,29 @@ TEST(Doorbells, AStepThatComesTwiceIsAnError) {
   EXPECT_EQ(book.errors(), 1U);
 }
 
+Bytes touches(std::uint64_t number) {
+  Bytes bytes{guest::kPcTouches};
+  for (std::uint32_t i = 0; i < guest::kPcTouchDigits; ++i, number >>= 6) {
+    bytes.push_back(static_cast<std::uint8_t>(guest::kPcDigitBit | (number & 0x3F)));
+  }
+  return bytes;
+}
+
+TEST(Doorbells, TouchesLieWhereTheStepsLieAndNoneAreLost) {
+  Doorbells book;
+  feed_steps(book, End::kSource, 1, 10, 100 * kMs);
+  book.feed(End::kSource, touches(1003), 110 * kMs);
+  feed_steps(book, End::kSource, 11, 12, 118 * kMs);
+  feed_steps(book, End::kTarget, 13, 14, 140 * kMs);  // the message comes after a stall
+  book.feed(End::kTarget, touches(guest::kPcTouchesMax), 142 * kMs);
+  EXPECT_EQ(book.errors(), 0U) << book.error();
+  EXPECT_EQ(book.steps(), 14U) << "they are no steps";
+  const auto seen = book.throughput(9, 16);
+  EXPECT_EQ(seen.first, 9);
+  const auto half = guest::kPcTouchesMax / 2;
+  EXPECT_EQ(seen.touches, (std::vector<std::uint64_t>{0, 1003, half, 0, 0, half + 1, 0}));
+}
+
 TEST(Doorbells, ReadsAMessageThatTheMigrationCutInTwo) {
   const auto bytes = message(guest::kPcError, {guest::kErrorPage, 1234567890123ULL, 7, 5});
   for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {

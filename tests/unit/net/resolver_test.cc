@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "godwit/base/fd.h"
+
 namespace godwit::net {
 namespace {
 
@@ -41,6 +43,24 @@ TEST(Resolver, DoesNotWaitForAnAnswerBeyondTheDeadline) {
   EXPECT_EQ(list.error().code, ErrorCode::kTimeout);
   EXPECT_NE(list.error().detail.find("slow.example"), std::string::npos);
   answer->release();  // the lookup ends later, and its thread with it
+}
+
+TEST(Resolver, IsInterrupted) {
+  const auto answer = std::make_shared<std::binary_semaphore>(0);
+  const auto interrupted = EventFd::create();
+  ASSERT_TRUE(interrupted);
+  interrupted->signal();
+  const auto list = wait_for_lookup(
+      [answer] {
+        answer->acquire();
+        return Lookup{};
+      },
+      {.host = "slow.example"},
+      Deadline::after_ns(60 * kSecondNs),
+      interrupted->fd());
+  ASSERT_FALSE(list);
+  EXPECT_EQ(list.error().code, ErrorCode::kCancelled);
+  answer->release();
 }
 
 }  // namespace

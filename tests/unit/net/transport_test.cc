@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <array>
+#include <chrono>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -64,16 +65,44 @@ Error fill_queue(engine::Transport& transport) {
   return make_error(ErrorCode::kInternal, "", "the queue never filled");
 }
 
-TEST(ConnectSocket, GivesUpAtTheDeadlineOverTcp) {
-  // A full queue drops handshakes: the connection neither succeeds nor is refused.
-  Fd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::listen(listening.get(), 0), 0);
+/// Listens with the shortest queue; says where.
+std::string listen_with_no_room(Fd& listening) {
+  listening = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::listen(listening.get(), 0), 0);
   sockaddr_in bound{};
   socklen_t size = sizeof bound;
-  ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&bound), &size), 0);
-  const auto endpoint = "tcp:127.0.0.1:" + std::to_string(ntohs(bound.sin_port));
+  EXPECT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&bound), &size), 0);
+  return "tcp:127.0.0.1:" + std::to_string(ntohs(bound.sin_port));
+}
+
+TEST(ConnectSocket, GivesUpAtTheDeadlineOverTcp) {
+  // A full queue drops handshakes: the connection neither succeeds nor is refused.
+  Fd listening;
+  const auto endpoint = listen_with_no_room(listening);
   const auto error = fill_queue(*transport_to(endpoint, LoopKind::kPoll));
   EXPECT_EQ(error.code, ErrorCode::kTimeout) << error.message();
+}
+
+TEST(ConnectSocket, IsInterruptedAndStaysSo) {
+  Fd listening;
+  const auto endpoint = listen_with_no_room(listening);
+  const auto transport = transport_to(endpoint, LoopKind::kPoll);
+  std::vector<std::unique_ptr<engine::Channel>> taken;
+  std::jthread interrupter([&transport] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // most likely while it waits
+    transport->interrupt();
+  });
+  for (;;) {
+    auto connected = transport->connect(ChannelKind::kControl, Deadline::after_ns(60 * kSecondNs));
+    if (!connected) {
+      EXPECT_EQ(connected.error().code, ErrorCode::kCancelled) << connected.error().message();
+      break;
+    }
+    taken.push_back(std::move(*connected));
+  }
+  const auto again = transport->connect(ChannelKind::kBulk, Deadline::after_ns(60 * kSecondNs));
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kCancelled) << again.error().message();
 }
 
 TEST(ConnectSocket, GivesUpAtTheDeadlineOverAUnixSocket) {

@@ -286,6 +286,8 @@ class Transport {
   /// congestion control as the kind asks: bulk bounds its bytes in flight, urgent and control send
   /// at once.
   virtual Result<std::unique_ptr<Channel>> connect(ChannelKind kind, Deadline deadline) = 0;
+  /// Ends connect(), under way or to come, with kCancelled. Thread: any; does not wait for it.
+  virtual void interrupt() = 0;
   [[nodiscard]] virtual std::string name() const = 0;  ///< "uring" or "poll"
   /// In use, after the first connect; "none" where the transport has no such thing.
   [[nodiscard]] virtual std::string congestion() const = 0;
