@@ -23,6 +23,8 @@ constexpr std::size_t kLineBytesMax = 16U << 20;
 // Copying and printing JSON take stack for every level; nothing of ours has more than five.
 constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
+/// A thread each: those who watch a guest are few.
+constexpr std::size_t kClientsMax = 64;
 constexpr timeval kSendTimeout{5, 0};
 
 Result<Fd> open_spare() {
@@ -31,6 +33,15 @@ Result<Fd> open_spare() {
     return fail_errno(errno, "open", "/dev/null");
   }
   return fd;
+}
+
+/// Tells a client why it is not answered.
+void refuse(ControlConnection& client, const std::string& why) {
+  Json json;
+  json["type"] = "error";
+  json["code"] = error_code_name(ErrorCode::kIo);
+  json["message"] = why;
+  [[maybe_unused]] const auto sent = client.send(json);
 }
 
 /// Errors: kProtocol.
@@ -81,6 +92,11 @@ Status ControlConnection::send(const Json& json) {
     at += static_cast<std::size_t>(sent);
   }
   return {};
+}
+
+Status ControlConnection::ask(const Json& request) {
+  auto sent = send(request);
+  return !sent && sent.error().sys_errno == EPIPE ? Status{} : sent;
 }
 
 Result<Json> ControlConnection::next(int interrupt_fd, Deadline deadline) {
@@ -146,16 +162,20 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& p
   }
   GODWIT_TRY_ASSIGN(auto wake, EventFd::create());
   GODWIT_TRY_ASSIGN(auto spare, open_spare());
-  return std::unique_ptr<ControlServer>(new ControlServer(
+  std::unique_ptr<ControlServer> server(new ControlServer(
       std::move(*listener), std::move(spare), std::move(wake), std::move(handler)));
+  GODWIT_TRY_ASSIGN(server->thread_,
+                    try_start_thread("control", ThreadRole::kUrgent, [made = server.get()] {
+                      made->accept_loop();
+                    }));
+  return server;
 }
 
 ControlServer::ControlServer(net::UnixListener listener, Fd spare, EventFd wake, Handler handler)
     : listener_(std::move(listener)),
       spare_(std::move(spare)),
       wake_(std::move(wake)),
-      handler_(std::move(handler)),
-      thread_(start_thread("control", ThreadRole::kUrgent, [this] { accept_loop(); })) {}
+      handler_(std::move(handler)) {}
 
 ControlServer::~ControlServer() {
   {
@@ -163,7 +183,9 @@ ControlServer::~ControlServer() {
     stopping_ = true;
   }
   wake_.signal();
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
   listener_.reset();
   {
     const std::lock_guard lock(mutex_);
@@ -206,9 +228,21 @@ void ControlServer::accept_one() {
   // Who asks and then does not read must not keep this process from ending.
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
   const std::lock_guard lock(mutex_);
+  if (clients_.size() == kClientsMax) {
+    ControlConnection client(std::move(fd));
+    refuse(client, fmt::format("the guest's process has {} clients already", kClientsMax));
+    return;
+  }
   auto& client = clients_.emplace_back(std::move(fd));
-  client.thread =
-      start_thread("control client", ThreadRole::kUrgent, [this, &client] { serve(client); });
+  auto thread =
+      try_start_thread("control client", ThreadRole::kUrgent, [this, &client] { serve(client); });
+  if (!thread) {
+    refuse(client.connection,
+           "the guest's process gets no thread any more: " + thread.error().message());
+    clients_.pop_back();
+    return;
+  }
+  client.thread = std::move(*thread);
 }
 
 /// A connection that cannot be taken would wake the loop for ever, and its client would wait as
@@ -216,13 +250,8 @@ void ControlServer::accept_one() {
 void ControlServer::turn_away() {
   spare_.reset();
   if (Fd fd(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC)); fd.valid()) {
-    Json json;
-    json["type"] = "error";
-    json["code"] = error_code_name(ErrorCode::kIo);
-    json["message"] =
-        "the guest's process has no file descriptor left; raise its limit (ulimit -n)";
     ControlConnection client(std::move(fd));
-    [[maybe_unused]] const auto sent = client.send(json);
+    refuse(client, "the guest's process has no file descriptor left; raise its limit (ulimit -n)");
   }
   if (auto spare = open_spare(); spare) {
     spare_ = std::move(*spare);

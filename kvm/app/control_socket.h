@@ -28,6 +28,9 @@ class ControlConnection {
 
   /// Errors: kClosed when the other side is gone.
   Status send(const Json& json);
+  /// Sends a request, whose answer next() gives. One that is turned away is answered before it was
+  /// sent: then it is no error here that nobody reads it.
+  Status ask(const Json& request);
   /// The next value. Errors: kClosed at the end; kProtocol (no JSON, or a line over 16 MiB);
   /// kCancelled when `interrupt_fd` (-1: none) became readable first; kTimeout.
   Result<Json> next(int interrupt_fd = -1, Deadline deadline = Deadline::never());

@@ -301,7 +301,7 @@ void Demo::on_interrupt() {
 Result<Json> Demo::ask(const std::string& control, const char* command, Json request) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(control));
   request["command"] = command;
-  GODWIT_TRY(connection->send(request));
+  GODWIT_TRY(connection->ask(request));
   for (;;) {
     auto reply = connection->next(signals_.fd());
     if (!reply) {
@@ -342,9 +342,9 @@ Result<Json> Demo::migrate() {
   Json settle;
   settle["command"] = "settle";
   settle["attempts"] = 0;  // the first attempt is the one
-  GODWIT_TRY(watch_->send(settle));
+  GODWIT_TRY(watch_->ask(settle));
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(directory_->source()));
-  GODWIT_TRY(connection->send(encode_request({address_, line_.migration})));
+  GODWIT_TRY(connection->ask(encode_request({address_, line_.migration})));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals_.fd());
@@ -466,7 +466,7 @@ void Demo::stop_children() {
     if (connection) {
       Json request;
       request["command"] = "stop";
-      if ((*connection)->send(request) && !hurried_) {
+      if ((*connection)->ask(request) && !hurried_) {
         const auto reply = (*connection)->next(-1, Deadline::after_ns(kHurriedStopNs));
         if (reply && text_of(*reply, "type") == "error") {
           child->terminate();  // it keeps a guest that others rely on; the demo's end is their end

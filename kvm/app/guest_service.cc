@@ -521,7 +521,7 @@ ProgressSamples GuestService::report_progress(engine::SourceSession& session,
   std::mutex mutex;
   std::condition_variable wake;
   bool ended = false;
-  auto ticker = start_thread("progress", ThreadRole::kUrgent, [&] {
+  auto ticker = try_start_thread("progress", ThreadRole::kUrgent, [&] {
     std::unique_lock lock(mutex);
     for (int tick = 1; !wake.wait_for(lock, kProgressInterval / ticks, [&ended] { return ended; });
          ++tick) {
@@ -533,13 +533,18 @@ ProgressSamples GuestService::report_progress(engine::SourceSession& session,
       }
     }
   });
+  if (!ticker) {
+    log_warn("no progress is shown: {}", ticker.error().message());
+  }
   session.wait();
   {
     const std::lock_guard lock(mutex);
     ended = true;
   }
   wake.notify_all();
-  ticker.join();
+  if (ticker) {
+    ticker->join();
+  }
   sample(session.progress());
   return samples;
 }

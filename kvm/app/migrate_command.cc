@@ -27,7 +27,7 @@ void send_cancel(const std::string& control, const Signals& signals) {
   }
   Json request;
   request["command"] = "cancel";
-  if ((*connection)->send(request)) {
+  if ((*connection)->ask(request)) {
     if (auto reply = (*connection)->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs));
         reply && text_of(*reply, "type") == "error") {
       complain(text_of(*reply, "message"));
@@ -50,7 +50,7 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
   }
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   course.phase = "request";
-  GODWIT_TRY(connection->send(encode_request({line.to, line.migration})));
+  GODWIT_TRY(connection->ask(encode_request({line.to, line.migration})));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals.fd());
@@ -127,7 +127,7 @@ Result<Json> ask(const CommandLine& line, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   Json request;
   request["command"] = command_name(line.command);
-  GODWIT_TRY(connection->send(request));
+  GODWIT_TRY(connection->ask(request));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;

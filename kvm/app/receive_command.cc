@@ -163,10 +163,15 @@ Result<int> Receiver::run() {
   std::optional<int> code;
   while (!code) {
     session_->start();
-    auto waiter = start_thread("incoming", ThreadRole::kUrgent, [this, &ended] {
+    auto waiter = try_start_thread("incoming", ThreadRole::kUrgent, [this, &ended] {
       session_->wait();
       ended.signal();
     });
+    if (!waiter) {
+      session_->abandon();
+      session_->wait();
+      return fail(waiter.error());
+    }
     std::array<pollfd, 3> polled{
         {{signals_.fd(), POLLIN, 0}, {service_->end_fd(), POLLIN, 0}, {ended.fd(), POLLIN, 0}}};
     while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
@@ -177,7 +182,7 @@ Result<int> Receiver::run() {
     if (!by_itself) {
       session_->abandon();
     }
-    waiter.join();
+    waiter->join();
     ended.clear();
     write_trace();  // before anybody hears that the attempt has ended
     if (loses_guest) {

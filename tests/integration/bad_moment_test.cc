@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -116,6 +117,28 @@ TEST_F(BadMoment, InterruptedClientCancels) {
   EXPECT_EQ(ran.json["outcome"], "cancelled");
   EXPECT_TRUE(eventually([&] { return target.waits(); }));
   guest.goes_on_and_leaves(&target);
+}
+
+TEST_F(BadMoment, OneClientMoreThanAreAnswered) {
+  GuestUnderTest guest(directory_);
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  const auto path = guest.control();
+  ASSERT_LT(path.size(), sizeof at.sun_path);
+  path.copy(at.sun_path, path.size());
+  std::vector<Fd> idle;
+  for (int i = 0; i < 64; ++i) {
+    idle.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(idle.back().get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  }
+  const auto status = fmt::format("status --control {}", guest.control());
+  const auto refused = run(status);
+  EXPECT_EQ(refused.code, 1) << refused.all();
+  EXPECT_THAT(refused.err, HasSubstr("has 64 clients already"));
+  idle.pop_back();
+  EXPECT_TRUE(eventually([&] { return run(status).code == 0; }));
+  idle.clear();
+  guest.goes_on_and_leaves();
 }
 
 TEST_F(BadMoment, CancelledWhileItConnects) {
