@@ -289,10 +289,9 @@ void add_congestion(OptionTable& table, CommandLine& line) {
 }
 
 void add_trace(OptionTable& table, CommandLine& line, const char* whose) {
-  table.value(
-      "--trace",
-      fmt::format("file that gets the trace of {}, for Perfetto or chrome://tracing", whose),
-      into_text(line.trace));
+  table.value("--trace",
+              fmt::format("file that gets the trace of {}, for Perfetto and other viewers", whose),
+              into_text(line.trace));
 }
 
 template <typename Choice>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,10 +43,8 @@ class Events {
              std::int64_t began_ns,
              std::int64_t ended_ns,
              Json arguments = Json::object()) {
-    auto event = make("X", name, track, began_ns);
-    event["dur"] = microseconds(std::max<std::int64_t>(ended_ns - began_ns, 0));
-    event["args"] = std::move(arguments);
-    events_.push_back(std::move(event));
+    slices_[track].push_back(
+        {std::string(name), began_ns, std::max(began_ns, ended_ns), std::move(arguments)});
   }
   void counter(std::string_view name, std::int64_t at_ns, const char* unit, std::uint64_t value) {
     auto event = make("C", name, kStates, at_ns);
@@ -60,9 +59,56 @@ class Events {
       slice(kStates, states[i].name, states[i].began_ns, next_ns);
     }
   }
-  Json take() { return std::move(events_); }
+  Json take() {
+    for (auto& [track, slices] : slices_) {
+      nest(track, slices);
+    }
+    return std::move(events_);
+  }
 
  private:
+  struct Slice {
+    std::string name;
+    std::int64_t began_ns = 0;
+    std::int64_t ended_ns = 0;
+    Json arguments;
+  };
+
+  /// Writes the beginnings and ends of a track's slices. Not one event with a duration each: where
+  /// one slice ends and the next begins both would have to come to the same number, and the sum of
+  /// two fractions often is another by its last bit. A viewer that compares them drops a slice
+  /// then.
+  void nest(std::uint32_t track, std::vector<Slice>& slices) {
+    // Of two that begin together the longer one is the outer one.
+    std::ranges::stable_sort(slices, [](const Slice& a, const Slice& b) {
+      return a.began_ns != b.began_ns ? a.began_ns < b.began_ns : a.ended_ns > b.ended_ns;
+    });
+    std::vector<const Slice*> open;
+    const auto close_until = [&](std::int64_t ns) {
+      while (!open.empty() && open.back()->ended_ns <= ns) {
+        border("E", *open.back(), track, open.back()->ended_ns);
+        open.pop_back();
+      }
+    };
+    for (auto& slice : slices) {
+      close_until(slice.began_ns);
+      if (!open.empty()) {
+        slice.ended_ns = std::min(slice.ended_ns, open.back()->ended_ns);
+      }
+      border("B", slice, track, slice.began_ns);
+      open.push_back(&slice);
+    }
+    close_until(INT64_MAX);
+  }
+  /// Both borders carry the arguments: some viewers tell slices apart by them.
+  void border(const char* kind, const Slice& slice, std::uint32_t track, std::int64_t at_ns) {
+    auto event = make(kind, slice.name, track, at_ns);
+    if (!slice.arguments.empty()) {
+      event["args"] = slice.arguments;
+    }
+    events_.push_back(std::move(event));
+  }
+
   Json make(const char* kind, std::string_view name, std::uint32_t track, std::int64_t at_ns) {
     Json event;
     event["ph"] = kind;
@@ -81,6 +127,7 @@ class Events {
 
   const int process_;
   const std::int64_t began_ns_;
+  std::map<std::uint32_t, std::vector<Slice>> slices_;  ///< by track
   Json events_ = Json::array();
 };
 

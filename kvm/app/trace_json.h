@@ -8,10 +8,11 @@
 
 #include "json.h"
 
-// A migration's trace as Chrome trace JSON, which Perfetto and chrome://tracing open: an object
+// A migration's trace as Chrome trace JSON, which Perfetto and other viewers open: an object
 // with "traceEvents", and in "otherData" what each side says of itself. Process 1 is the source,
-// process 2 the target. "ts" and "dur" are in microseconds of CLOCK_MONOTONIC, with fractions.
-// Slices of one track follow or contain each other: viewers drop what overlaps in part.
+// process 2 the target. "ts" is in microseconds of CLOCK_MONOTONIC, with fractions. Slices of one
+// track follow or contain each other, and their events come in the order in which viewers take
+// them: "B" and "E" of one track, by time.
 
 namespace godwit::app {
 
