@@ -42,18 +42,18 @@ inline std::vector<Slice> slices_of(const nlohmann::json& trace,
   std::vector<Slice> slices;
   std::map<int, std::vector<std::size_t>> open;
   for (const auto& event : trace.at("traceEvents")) {
-    const auto track = event.at("tid").get<int>();
-    if (event.at("pid") != process || tracks.count(track) == 0) {
+    const auto tid = event.at("tid").get<int>();
+    if (event.at("pid") != process || tracks.count(tid) == 0) {
       continue;
     }
     const auto at = event.at("ts").get<double>();
     if (event.at("ph") == "B") {
-      open[track].push_back(slices.size());
+      open[tid].push_back(slices.size());
       slices.push_back(
           {event.at("name").get<std::string>(), at, at, event.value("args", nlohmann::json())});
     } else if (event.at("ph") == "E") {
-      slices.at(open[track].back()).ended = at;
-      open[track].pop_back();
+      slices.at(open[tid].back()).ended = at;
+      open[tid].pop_back();
     }
   }
   std::stable_sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) {

@@ -26,6 +26,7 @@ constexpr int kBacklog = 16;
 /// A thread each: those who watch a guest are few.
 constexpr std::size_t kClientsMax = 64;
 constexpr timeval kSendTimeout{5, 0};
+constexpr std::int64_t kTraceNs = 10'000'000'000;  ///< for the source to send one
 
 Result<Fd> open_spare() {
   Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -141,6 +142,18 @@ Result<Json> ControlConnection::next(int interrupt_fd, Deadline deadline) {
 
 void ControlConnection::stop_receiving() {
   ::shutdown(fd_.get(), SHUT_RD);
+}
+
+Result<Json> next_trace(ControlConnection& source, int interrupt_fd) {
+  auto message = source.next(interrupt_fd, Deadline::after_ns(kTraceNs));
+  if (message && text_of(*message, "type") != "trace") {
+    message = fail(ErrorCode::kProtocol, "", "the source sent no trace");
+  }
+  if (!message) {
+    message.error().operation = "--trace";
+    return message;
+  }
+  return object_of(*message, "trace");
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ class ControlConnection {
   std::string received_;
 };
 
+/// The source's trace, which follows its report. Errors: those of ControlConnection::next();
+/// kProtocol for anything else.
+Result<Json> next_trace(ControlConnection& source, int interrupt_fd);
+
 /// Serves a Unix stream socket: one thread accepts, one thread a connection.
 /// Guarantees: only this user may connect; the socket file is removed at the end, unless another
 /// has taken its place.

@@ -124,7 +124,7 @@ class Demo {
   std::string address_;
   std::string transport_;  ///< what --transport came to, for both children
   Json source_telemetry_;
-  Json source_trace_;
+  Result<Json> source_trace_ = Json::object();
   bool target_told_ = false;  ///< by watch_
   bool interrupted_ = false;
   bool hurried_ = false;  ///< interrupted once more: nothing is waited for any longer
@@ -374,7 +374,9 @@ Result<Json> Demo::migrate() {
     view.finish();
     if (type == "report") {
       source_telemetry_ = object_of(*message, "telemetry");
-      source_trace_ = object_of(*message, "trace");
+      if (!line_.trace.empty()) {
+        source_trace_ = next_trace(*connection, signals_.fd());
+      }
       return object_of(*message, "report");
     }
     return fail(error_of_json(*message));
@@ -494,7 +496,10 @@ int Demo::write_trace(const Json& report, int code) {
     complain(target.error().message());
     return code == kExitOk ? static_cast<int>(kExitEnvironment) : code;
   }
-  return keep_trace(line_.trace, merge_traces(std::move(source_trace_), *target), code);
+  if (source_trace_) {
+    source_trace_ = merge_traces(std::move(*source_trace_), *target);
+  }
+  return keep_trace(line_.trace, source_trace_, code);
 }
 
 int Demo::finish(const Json& report, int code) {

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -157,15 +158,15 @@ Result<double> measure_stream(std::size_t bytes, const std::string& congestion) 
   GODWIT_TRY_ASSIGN(const auto pair, loopback_pair(congestion));
   std::uint64_t sent_hash = 0;
   const auto began = monotonic_ns();
-  auto sender = start_thread("floor sender", ThreadRole::kBulk, [&] {
-    for (std::size_t at = 0; at < bytes; at += kChunkBytes) {
-      const auto count = std::min(kChunkBytes, bytes - at);
-      sent_hash ^= XXH3_64bits(from.data() + at, count);
-      if (!send_all(pair.client.get(), from.data() + at, count)) {
-        return;
-      }
-    }
-  });
+  GODWIT_TRY_ASSIGN(auto sender, try_start_thread("floor sender", ThreadRole::kBulk, [&] {
+                      for (std::size_t at = 0; at < bytes; at += kChunkBytes) {
+                        const auto count = std::min(kChunkBytes, bytes - at);
+                        sent_hash ^= XXH3_64bits(from.data() + at, count);
+                        if (!send_all(pair.client.get(), from.data() + at, count)) {
+                          return;
+                        }
+                      }
+                    }));
   std::uint64_t hash = 0;
   bool whole = true;
   for (std::size_t at = 0; at < bytes && whole; at += kChunkBytes) {
@@ -183,13 +184,13 @@ Result<double> measure_stream(std::size_t bytes, const std::string& congestion) 
 
 Result<std::int64_t> measure_roundtrip(const std::string& congestion) {
   GODWIT_TRY_ASSIGN(const auto pair, loopback_pair(congestion));
-  auto server = start_thread("floor server", ThreadRole::kUrgent, [&pair] {
-    std::array<std::byte, 16> request;
-    const std::vector<std::byte> page(kPageBytes, std::byte{1});
-    while (receive_all(pair.server.get(), request.data(), request.size()) &&
-           send_all(pair.server.get(), page.data(), page.size())) {
-    }
-  });
+  GODWIT_TRY_ASSIGN(auto server, try_start_thread("floor server", ThreadRole::kUrgent, [&pair] {
+                      std::array<std::byte, 16> request;
+                      const std::vector<std::byte> page(kPageBytes, std::byte{1});
+                      while (receive_all(pair.server.get(), request.data(), request.size()) &&
+                             send_all(pair.server.get(), page.data(), page.size())) {
+                      }
+                    }));
   const std::array<std::byte, 16> request{};
   std::vector<std::byte> page(kPageBytes);
   std::vector<std::int64_t> times;
@@ -221,29 +222,31 @@ Result<std::int64_t> measure_wake() {
   GODWIT_TRY_ASSIGN(auto uffd, uffd::Uffd::open(wanted, uffd::Mode::kUserFaultsEnough));
   GODWIT_TRY(uffd.register_range(guest.data(), kBytes, uffd::Registration::kMissingAndMinor));
   GODWIT_TRY_ASSIGN(const auto stop, EventFd::create());
-  auto server = start_thread("floor faults", ThreadRole::kUrgent, [&] {
-    std::array<uffd::RawFault, 8> faults;
-    for (;;) {
-      std::array<pollfd, 2> polled{{{uffd.fd(), POLLIN, 0}, {stop.fd(), POLLIN, 0}}};
-      if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
-        return;
-      }
-      if ((polled[1].revents & POLLIN) != 0) {
-        return;
-      }
-      const auto count = uffd.read_faults(faults);
-      for (std::size_t i = 0; count && i < *count; ++i) {
-        const auto offset = (faults[i].address - reinterpret_cast<std::uintptr_t>(guest.data())) &
-                            ~(kPageBytes - 1);
-        // EAGAIN leaves the page for its next fault, which comes at once since the waiter is woken
-        // below.
-        const auto done = uffd.map_existing(guest.data() + offset, kPageBytes);
-        if (done.sys_errno != 0) {
-          [[maybe_unused]] const auto woken = uffd.wake(guest.data() + offset, kPageBytes);
+  GODWIT_TRY_ASSIGN(
+      auto server, try_start_thread("floor faults", ThreadRole::kUrgent, [&] {
+        std::array<uffd::RawFault, 8> faults;
+        for (;;) {
+          std::array<pollfd, 2> polled{{{uffd.fd(), POLLIN, 0}, {stop.fd(), POLLIN, 0}}};
+          if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
+            return;
+          }
+          if ((polled[1].revents & POLLIN) != 0) {
+            return;
+          }
+          const auto count = uffd.read_faults(faults);
+          for (std::size_t i = 0; count && i < *count; ++i) {
+            const auto offset =
+                (faults[i].address - reinterpret_cast<std::uintptr_t>(guest.data())) &
+                ~(kPageBytes - 1);
+            // EAGAIN leaves the page for its next fault, which comes at once since the waiter is
+            // woken below.
+            const auto done = uffd.map_existing(guest.data() + offset, kPageBytes);
+            if (done.sys_errno != 0) {
+              [[maybe_unused]] const auto woken = uffd.wake(guest.data() + offset, kPageBytes);
+            }
+          }
         }
-      }
-    }
-  });
+      }));
   std::vector<std::int64_t> times;
   for (std::size_t page = 0; page < kWakes; ++page) {
     const auto* at = reinterpret_cast<const volatile char*>(guest.data() + page * kPageBytes);
@@ -267,17 +270,18 @@ Result<std::int64_t> measure_fresh_page() {
 }
 
 /// The guest beside as much CPU load as a migration brings, but without one.
-std::int64_t measure_stall(vmm::Guest& guest) {
+Result<std::int64_t> measure_stall(vmm::Guest& guest) {
   constexpr int kLoadThreads = 2;
   std::vector<std::jthread> load;
   load.reserve(kLoadThreads);
   const auto end = Deadline::after_ns(kStallNs);
   guest.reset_stall();
   for (int i = 0; i < kLoadThreads; ++i) {
-    load.push_back(start_thread("floor load", ThreadRole::kBulk, [end] {
-      while (!end.passed()) {
-      }
-    }));
+    GODWIT_TRY_ASSIGN(auto thread, try_start_thread("floor load", ThreadRole::kBulk, [end] {
+                        while (!end.passed()) {
+                        }
+                      }));
+    load.push_back(std::move(thread));
   }
   load.clear();
   std::int64_t largest = 0;
@@ -313,7 +317,7 @@ Result<Floors> measure_floors(vmm::Guest& guest, const std::string& congestion) 
     floors.uffd_wake_ns = *wake;
   }
   GODWIT_TRY_ASSIGN(floors.fresh_page_ns, measure_fresh_page());
-  floors.stall_ns = measure_stall(guest);
+  GODWIT_TRY_ASSIGN(floors.stall_ns, measure_stall(guest));
   return floors;
 }
 

@@ -424,7 +424,19 @@ Status GuestService::migrate(const Json& request, ControlConnection& connection)
     // Who has the report may ask for the next migration at once.
     finish_busy();
   }
+  Json trace;
+  if (report) {
+    trace = object_of(*report, "trace");
+    report->erase("trace");
+  }
   answer(connection, report);
+  if (!trace.empty()) {
+    // After the report, which must get through to a client that reads slowly.
+    Json message;
+    message["type"] = "trace";
+    message["trace"] = std::move(trace);
+    [[maybe_unused]] const auto sent = connection.send(message);
+  }
   if (completed) {
     // The report goes out before anything tells this process to end; and a guest that is gone must
     // not be found free by the next request.

@@ -43,6 +43,13 @@ std::vector<Span> slices(const vmm::WorkloadPlan& plan, bool touched) {
   return spans;
 }
 
+/// Whether a data page that was only filled travels with bytes: a page of zeros has none to damage.
+bool has_bytes(const vmm::GuestConfig& config, std::uint64_t data_page) {
+  return guest::fill_of_page(static_cast<std::uint32_t>(config.fill), data_page) !=
+         guest::kFillZero;
+}
+
+/// Requires: spans of two pages or more.
 std::uint64_t choose(const std::vector<Span>& spans, SplitMix64& random) {
   std::uint64_t total = 0;
   for (const auto& span : spans) {
@@ -91,7 +98,11 @@ Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const F
       if (spans.empty()) {
         spans = slices(plan, true);
       }
-      injection.page = locate(regions, choose(spans, random));
+      std::uint64_t page = 0;
+      do {
+        page = choose(spans, random);
+      } while (!has_bytes(config, page - plan.data_page));
+      injection.page = locate(regions, page);
       break;
     }
     case engine::InjectedFault::kStalePage:

@@ -38,7 +38,8 @@ void send_cancel(const std::string& control, const Signals& signals) {
 /// What is to be known of a migration besides its report.
 struct Course {
   bool interrupted = false;
-  bool left = false;              ///< interrupted once more: nobody here waited for its end
+  bool left = false;  ///< interrupted once more: nobody here waited for its end
+  Result<Json> trace = Json::object();
   const char* phase = "control";  ///< "request" once the guest's process has been reached
 };
 
@@ -83,6 +84,9 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
     }
     view.finish();
     if (type == "report") {
+      if (!line.trace.empty()) {
+        course.trace = next_trace(*connection, signals.fd());
+      }
       return *message;
     }
     return fail(error_of_json(*message));
@@ -162,7 +166,7 @@ int migrate_command(const CommandLine& line, const Signals& signals) {
   print_to(stdout, line.json ? json_text(report, 2) + "\n" : report_text(report));
   auto code = exit_code_of(report);
   if (!line.trace.empty()) {
-    code = keep_trace(line.trace, object_of(*message, "trace"), code);
+    code = keep_trace(line.trace, course.trace, code);
   }
   return finish_output(
       course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);

@@ -44,6 +44,16 @@ class Receiver {
                .backing = line.backing,
                .skip_register = line.skip_register}) {}
 
+  /// Clients that wait for this guest are told that there will be none: a server ends only when
+  /// they have.
+  ~Receiver() {
+    if (service_) {
+      service_->shut_down();
+    }
+  }
+  Receiver(const Receiver&) = delete;
+  Receiver& operator=(const Receiver&) = delete;
+
   Result<int> run();
 
  private:

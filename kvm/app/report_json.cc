@@ -295,7 +295,15 @@ Json failure_report(const vmm::GuestConfig& config,
   input.migration.outcome =
       error.code == ErrorCode::kCancelled ? engine::Outcome::kCancelled : engine::Outcome::kFailed;
   input.migration.error = engine::EndError{error, "source", phase};
-  return make_report(input);
+  auto report = make_report(input);
+  if (settings.timeline) {
+    // Nobody is left to tell it.
+    report["timeline"] = nullptr;
+    report["phases"] = Json::array();
+    report["recovery_ns"] = nullptr;
+    report["valley"] = nullptr;
+  }
+  return report;
 }
 
 int exit_code_of(const Json& report) {

@@ -91,7 +91,11 @@ Json timeline_since(const vmm::Guest& guest, std::int64_t first) {
 }
 
 void add_timeline(Json& report, const Json& source) {
-  write(report, throughput_of(source), span_of(source));
+  const auto span = span_of(source);
+  write(report, throughput_of(source), span);
+  if (span.blackout_end_ns != 0) {
+    report["valley"] = nullptr;  // of the interval in which the guest stopped the target has a part
+  }
 }
 
 void add_timeline(Json& report, const Json& source, const Json& target) {

@@ -70,8 +70,9 @@ Status write_trace(const std::string& path, const Json& trace) {
   return wrote;
 }
 
-int keep_trace(const std::string& path, const Json& trace, int code) {
-  if (const auto wrote = write_trace(path, trace); !wrote) {
+int keep_trace(const std::string& path, const Result<Json>& trace, int code) {
+  const auto wrote = trace ? write_trace(path, *trace) : Status(fail(trace.error()));
+  if (!wrote) {
     complain(wrote.error().message());
     return code == kExitOk ? static_cast<int>(kExitEnvironment) : code;
   }

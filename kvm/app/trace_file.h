@@ -18,7 +18,7 @@ Status write_trace(const std::string& path, const Json& trace);
 
 /// The exit code of a command that was to write `trace` beside its result: `code`, unless it would
 /// claim success for a trace that is not there. Says on stderr what went wrong.
-int keep_trace(const std::string& path, const Json& trace, int code);
+int keep_trace(const std::string& path, const Result<Json>& trace, int code);
 
 /// Errors: kIo; kProtocol when the file holds no JSON object.
 Result<Json> read_trace(const std::string& path);

@@ -90,11 +90,8 @@ class Events {
         open.pop_back();
       }
     };
-    for (auto& slice : slices) {
+    for (const auto& slice : slices) {
       close_until(slice.began_ns);
-      if (!open.empty()) {
-        slice.ended_ns = std::min(slice.ended_ns, open.back()->ended_ns);
-      }
       border("B", slice, track, slice.began_ns);
       open.push_back(&slice);
     }

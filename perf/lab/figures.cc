@@ -46,6 +46,8 @@ constexpr std::array kFigures{
     Figure{"largest_stall_ns",
            Unit::kNs,
            [](const Json& r) { return value_at(r, "/largest_stall_ns"); }},
+    Figure{
+        "stall_floor_ns", Unit::kNs, [](const Json& r) { return value_at(r, "/floors/stall_ns"); }},
     Figure{"recovery_ns", Unit::kNs, [](const Json& r) { return value_at(r, "/recovery_ns"); }},
     Figure{"valley", Unit::kShare, [](const Json& r) { return value_at(r, "/valley"); }},
     Figure{"fault_p50_ns",

@@ -43,13 +43,17 @@ std::optional<double> take_round_trip(std::map<std::string, std::string>& option
   }
   const auto delay = number_at(link, "/delay_us") * 1e3;
   link.erase("delay_us");
+  // Where none is said it follows the delay; see lines_of() for two scenarios that say different
+  // ones.
+  link.erase("buffer_bytes");
   options.erase("link.delay_us");  // where it was swept
   return delay;
 }
 
 std::vector<Line> lines_of(std::span<const RunGroup> groups,
                            const std::string& name,
-                           const TakeOut& take_out) {
+                           const TakeOut& take_out,
+                           bool across_scenarios = true) {
   std::map<std::string, Line> lines;
   std::vector<std::string> order;
   for (const auto& group : groups) {
@@ -71,7 +75,7 @@ std::vector<Line> lines_of(std::span<const RunGroup> groups,
             ", {}={}", member, swept.is_string() ? swept.get<std::string>() : line_of(swept));
       }
     }
-    key += peer ? group.scenario : std::string();
+    key += peer || !across_scenarios ? group.scenario : std::string();
     if (lines.try_emplace(key, Line{group.series, detail, {}}).second) {
       order.push_back(key);
     }
@@ -214,7 +218,7 @@ std::optional<Chart> round_trip_chart(std::span<const RunGroup> groups,
               {"fault latency, p50", Unit::kNs}};
   LineStyles styles(palette);
   std::vector<std::string> parts;
-  for (auto line : lines_of(groups, "link.delay_us", take_round_trip)) {
+  for (auto line : lines_of(groups, "link.delay_us", take_round_trip, false)) {
     std::erase_if(line.points,
                   [&](const auto& point) { return median(*point.second, figure) <= 0; });
     if (line.points.size() < 2) {

@@ -85,15 +85,16 @@ TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
     modes.insert(row["peer"].value("mode", ""));
     const auto& verified = row["report"]["qemu"]["verified"];
     EXPECT_GT(verified.value("pages_checked", 0), 15'000) << "of 16 384 pages of 64 MiB";
-    // A second and more at a step a millisecond, whether the guest's count or that of the steps.
     std::uint64_t touches = 0;
     for (const auto& count : row["report"]["timeline"]["touches"]) {
       touches += count.get<std::uint64_t>();
     }
     const auto intervals = row["report"]["timeline"]["touches"].size();
     EXPECT_GT(intervals, 100U);
-    EXPECT_GT(touches, 3 * intervals);
-    EXPECT_LT(touches, 12 * intervals);
+    // An idle guest counts its steps, and the timeline is a good part of its life.
+    const auto steps = row["report"]["qemu"].value("steps", std::uint64_t{0});
+    EXPECT_LE(touches, steps);
+    EXPECT_GT(touches * 10, steps);
     EXPECT_TRUE(row["figures"].contains("valley"));
     // The gap holds the whole blackout, which QEMU tells in milliseconds.
     EXPECT_GE(row["figures"]["guest_gap_ns"].get<double>() + 1e6,

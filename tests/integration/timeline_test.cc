@@ -159,7 +159,7 @@ TEST_F(SourceAlone, SeesTheGuestUntilItMoves) {
   EXPECT_LE(timeline.end_ns(), stop + kInterval);
   EXPECT_GT(timeline.sum(timeline.start_ns, 0), 0U);
   EXPECT_TRUE(ran.json["recovery_ns"].is_null()) << "the target's is not known here";
-  EXPECT_TRUE(ran.json["valley"].is_null() || timeline.end_ns() > ran.json["total_ns"]);
+  EXPECT_TRUE(ran.json["valley"].is_null());
   EXPECT_EQ(guest.process().wait(), 0);
   target.stop();
 }

@@ -200,6 +200,25 @@ TEST(Trace, AMigrationThatFailsHasItsTimelineToo) {
   EXPECT_EQ(slice_named(slices_of(trace, 1, "migration"), "setup").name, "setup");
 }
 
+TEST(Trace, AReceiverThatListensAgainKeepsTheTraceOfTheAttemptThatFailed) {
+  const TemporaryDirectory directory;
+  {
+    Receiver receiver(directory, "target", fmt::format("--trace {}", directory.at("target.json")));
+    ASSERT_TRUE(receiver.listens()) << receiver.process().err();
+    GuestUnderTest guest(directory);
+    Process migration(guest.migrate_line(receiver.address(),
+                                         "--mode precopy --max-bandwidth 4MiB --max-rounds 2"));
+    EXPECT_TRUE(eventually([&] { return guest.status().value("phase", "") == "precopy"; }));
+    EXPECT_EQ(run("cancel --control " + guest.control()).code, 0);
+    EXPECT_EQ(outcome_of(migration).code, 1);
+    EXPECT_TRUE(eventually([&] { return receiver.waits(); }));
+    receiver.stop();
+    guest.goes_on_and_leaves();
+  }
+  const auto trace = parse_file(directory.at("target.json"));
+  expect_order(slices_of(trace, 2, "state machine"), {"negotiating", "receiving"});
+}
+
 TEST(Trace, EachSideWritesItsOwnAndTheTwoAreOneTimeline) {
   const TemporaryDirectory directory;
   {

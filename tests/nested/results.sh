@@ -48,13 +48,16 @@ test_names() {
     /^  / { print suite $1 }'
 }
 
-# The item that was running when the machine's kernel panicked. Nothing when it did not, and nothing when a test of the
-# item had failed already: that counts.
+# The item that was running when the machine's kernel panicked. Nothing when it did not or no item was running, and
+# nothing when a check of the item had failed already: that counts.
 item_of_panic() {
   local item
   grep -q 'Kernel panic' "$run/console" || return 0
   item=$(tr -d '\r' <"$run/results" | sed -n 's/^start //p' | tail -n 1)
-  grep -q "^result $item failed " "$run/results" || echo "$item"
+  if [ -n "$item" ] && ! grep -q -e "^result $item failed " -e "^exit $item " "$run/results" &&
+    ! sed "1,/^=== $item:/d" "$run/console" | grep -q ': Failure'; then
+    echo "$item"
+  fi
 }
 
 # Adds what the machine reported to $run/results.txt, up to the item that is to be run again, if one is named.

@@ -143,7 +143,8 @@ void DirtyLedger::landed(RegionIndex region, std::uint64_t word, std::uint64_t m
 }
 
 void DirtyLedger::give_back(RegionIndex region, std::uint64_t word, std::uint64_t mask) {
-  // Pending before it leaves the flight: the urgent loop never finds a page that is in neither book.
+  // Pending before it leaves the flight: the urgent loop never finds a page that is in neither
+  // book.
   add_word(region, word, mask, [](PageRun) {});
   in_flight_[region].claim(word, mask);
 }

@@ -1,8 +1,16 @@
 #include "figures.h"
 
+#include <algorithm>
+#include <cstdint>
+
 #include <nlohmann/json.hpp>
 
 namespace godwit::engine {
+namespace {
+
+constexpr std::int64_t kTimeMaxNs = INT64_MAX / 16;
+
+}  // namespace
 
 std::vector<std::byte> encode_figures(const TargetFigures& figures) {
   nlohmann::json json;
@@ -15,6 +23,7 @@ std::vector<std::byte> encode_figures(const TargetFigures& figures) {
   json["retracted_at_switch"] = figures.retracted_at_switch;
   json["cpu_ns"] = figures.cpu_ns;
   json["first_run_ns"] = figures.first_run_ns;
+  json["run_ended_ns"] = figures.run_ended_ns;
   json["load_ns"] = figures.load_ns;
   json["resume_ns"] = figures.resume_ns;
   json["prealloc_ns"] = figures.prealloc_ns;
@@ -36,6 +45,10 @@ Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
     const auto found = json.find(name);
     return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
   };
+  // Sums of a few of them stay in range, whatever the peer says.
+  const auto time = [&](const char* name) {
+    return std::clamp<std::int64_t>(number(name), 0, kTimeMaxNs);
+  };
   const auto text = [&](const char* name) -> std::string {
     const auto found = json.find(name);
     return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -54,11 +67,12 @@ Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
   figures.scheduling_degraded = number("scheduling_degraded") != 0;
   figures.retracted = static_cast<std::uint64_t>(number("retracted"));
   figures.retracted_at_switch = static_cast<std::uint64_t>(number("retracted_at_switch"));
-  figures.cpu_ns = number("cpu_ns");
-  figures.first_run_ns = number("first_run_ns");
-  figures.load_ns = number("load_ns");
-  figures.resume_ns = number("resume_ns");
-  figures.prealloc_ns = number("prealloc_ns");
+  figures.cpu_ns = time("cpu_ns");
+  figures.first_run_ns = time("first_run_ns");
+  figures.run_ended_ns = time("run_ended_ns");
+  figures.load_ns = time("load_ns");
+  figures.resume_ns = time("resume_ns");
+  figures.prealloc_ns = time("prealloc_ns");
   figures.placement = text("placement");
   figures.boot_id = text("boot_id");
   return figures;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
@@ -178,14 +180,16 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
     case MessageType::kAccept: {
       GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
       report_.target.placement = accept.placement;
-      stamps_.prealloc_ns = static_cast<std::int64_t>(accept.prealloc_ns);
+      // Whatever the peer says: it was within the time since the begin.
+      stamps_.prealloc_ns = static_cast<std::int64_t>(std::min(
+          accept.prealloc_ns, static_cast<std::uint64_t>(monotonic_ns() - stamps_.began_ns)));
+      report_.target.prealloc_ns = stamps_.prealloc_ns;
       target_maps_ = accept.placing_maps;
       if (machine_.state() != SourceState::kSetup || bulk_) {
         return fail(ErrorCode::kProtocol, "accept", "out of place");
       }
       // Rounds begin when the target has answered on all page channels: see look_around().
-      if (const auto opened = open_channels();
-          !opened && opened.error().code != ErrorCode::kCancelled) {
+      if (const auto opened = open_channels(); !opened && !interrupted(opened.error())) {
         return opened;
       }
       return {};
@@ -216,6 +220,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
     case MessageType::kComplete: {
       GODWIT_TRY_ASSIGN(auto complete, wire::decode_complete(frame.body));
       GODWIT_TRY_ASSIGN(report_.target, decode_figures(complete.figures));
+      report_.target.prealloc_ns = stamps_.prealloc_ns;
       push(SourceEvent::kComplete);
       return {};
     }

@@ -8,17 +8,17 @@
 namespace godwit::engine {
 namespace {
 
-/// Between two hosts: the target's guest ran first between COMMIT and RUNNING, by our clock.
+/// Between two hosts: the target told its vCPUs to run between COMMIT and RUNNING, by our clock.
 TraceClock target_clock(const MigrationReport& report, const SourceStamps& stamps, bool one_boot) {
   if (one_boot) {
     return {.known = true};
   }
   const auto between = stamps.running_received_ns - stamps.committed_ns;
-  if (report.target.first_run_ns == 0 || stamps.committed_ns == 0 || between < 0) {
+  if (report.target.run_ended_ns == 0 || stamps.committed_ns == 0 || between < 0) {
     return {};
   }
   return {.known = true,
-          .ahead_ns = report.target.first_run_ns - (stamps.committed_ns + between / 2),
+          .ahead_ns = report.target.run_ended_ns - (stamps.committed_ns + between / 2),
           .error_ns = between - between / 2};
 }
 

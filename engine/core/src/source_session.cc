@@ -228,14 +228,19 @@ void SourceSession::Impl::fire(SourceEvent event, bool act) {
   }
 }
 
+bool SourceSession::Impl::interrupted(const Error& error) const {
+  return error.code == ErrorCode::kCancelled &&
+         fate_.load(std::memory_order_acquire) == Fate::kCancelled;
+}
+
 void SourceSession::Impl::perform(std::uint32_t actions) {
   const auto attempt = [&](std::uint32_t action, Status (Impl::*member)()) {
     if ((actions & action) == 0) {
       return true;
     }
     if (auto done = (this->*member)(); !done) {
-      if (done.error().code == ErrorCode::kCancelled) {
-        return false;  // look_around() finds who asked for it
+      if (interrupted(done.error())) {
+        return false;
       }
       note_error(done.error(), "source");
       const bool link =

@@ -63,6 +63,8 @@ class SourceSession::Impl {
   Status send_hello();
   Status describe();
   Status open_channels();
+  /// Whether a cancel has interrupted what failed: no event then, look_around() takes the request.
+  [[nodiscard]] bool interrupted(const Error& error) const;
   void on_link_error(const Error& error);
   void error_from_thread(const Error& error);
   /// A page channel was refused.

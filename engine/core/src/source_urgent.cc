@@ -102,11 +102,16 @@ Status SourceUrgent::on_frame(const wire::FrameView& frame) {
 /// measurement of a millisecond would notice.
 void SourceUrgent::delay() const {
   constexpr std::int64_t kAwakeNs = 200'000;
+  constexpr std::int64_t kSliceNs = 20'000'000;
   const auto end = monotonic_ns() + shared_.options.injection.delay_ns;
-  if (const auto asleep = end - monotonic_ns() - kAwakeNs; asleep > 0) {
-    std::this_thread::sleep_for(std::chrono::nanoseconds(asleep));
-  }
-  while (monotonic_ns() < end) {
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const auto left = end - monotonic_ns();
+    if (left <= 0) {
+      break;
+    }
+    if (left > kAwakeNs) {
+      std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left - kAwakeNs, kSliceNs)));
+    }
   }
 }
 

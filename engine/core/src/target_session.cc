@@ -192,7 +192,8 @@ class TargetSession::Impl {
     log_debug(
         "target: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
     progress_ns_ = monotonic_ns();
-    if (machine_.state() != before) {
+    const bool nobody_came = before == TargetState::kListening && machine_.ended();
+    if (machine_.state() != before && !nobody_came) {
       trace_.states.push_back({to_string(machine_.state()), progress_ns_});
     }
     perform(transition->actions);
@@ -658,6 +659,7 @@ class TargetSession::Impl {
     figures.cpu_ns = process_cpu_ns();
     trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
     figures.first_run_ns = trace_.first_run_ns;
+    figures.run_ended_ns = trace_.run_ended_ns;
     figures.load_ns = load_ns();
     figures.resume_ns = resume_ns();
     figures.prealloc_ns = machine_parts_.prealloc_ns;
@@ -675,13 +677,20 @@ class TargetSession::Impl {
       lane->stop();
       take_log(lane->log());
     }
-    keep_earliest(trace_.faults, options_.trace_faults);
-    trace_.faults_dropped = latencies_.count() - trace_.faults.size();
   }
 
   void take_log(const FaultLog& log) {
     latencies_.merge(log.latencies());
-    trace_.faults.insert(trace_.faults.end(), log.kept().begin(), log.kept().end());
+    kept_faults_.push_back(log.kept());
+  }
+
+  /// After the last message: nobody waits for it. Requires: stop_threads(), and the threads' logs.
+  void trace_faults() {
+    for (const auto& kept : kept_faults_) {
+      trace_.faults.insert(trace_.faults.end(), kept.begin(), kept.end());
+    }
+    keep_earliest(trace_.faults, options_.trace_faults);
+    trace_.faults_dropped = latencies_.count() - trace_.faults.size();
   }
 
   void close_channels() {
@@ -721,6 +730,7 @@ class TargetSession::Impl {
           [[maybe_unused]] const auto disarmed = machine_parts_.faults->disarm();
         }
       }
+      trace_faults();
       close_channels();
     }
     {
@@ -742,6 +752,7 @@ class TargetSession::Impl {
   std::unique_ptr<TargetPlane> plane_;
   std::vector<StateSection> sections_;
   Histogram latencies_;
+  std::vector<std::span<const TraceFault>> kept_faults_;  ///< of the threads' logs
   std::optional<EndError> error_;
   TargetState phase_before_end_ = TargetState::kListening;
   bool finished_ = false;

@@ -223,7 +223,11 @@ TEST(ScalingChart, NoRateIsFullSpeedAndLiesAtTheFarEnd) {
 /// Faults of `latency_us` each over a link of that delay.
 RunRow run_over_link(int delay_us, int latency_us) {
   auto run = verified_run("postcopy");
-  run.link = {{"emulated", true}, {"delay_us", delay_us}, {"loss", 0}};
+  run.link = {{"emulated", true},
+              {"delay_us", delay_us},
+              {"loss", 0},
+              {"bandwidth_bits_per_s", 10'000'000'000},
+              {"buffer_bytes", 1250 * delay_us}};
   run.swept["link.delay_us"] = delay_us;
   run.figures["fault_p50_ns"] = latency_us * 1000;
   return run;

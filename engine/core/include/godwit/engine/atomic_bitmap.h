@@ -35,15 +35,13 @@ struct NoBitmapHooks {
 /// Lock-free bitmap of one region's pages, with a summary level.
 /// Shape: bit i of word w = page 64 w + i of the region.
 /// Thread: any number of producers (set) and claimers; harvest by one consumer at a time.
-/// Cost: one bit a page plus 1/64, of the parts that were ever written; a harvest costs O(dirty words).
+/// Cost: one bit a page plus 1/64, of the parts that were ever written; a harvest costs O(dirty
+/// words).
 template <typename Hooks = NoBitmapHooks>
 class BasicAtomicBitmap {
  public:
   explicit BasicAtomicBitmap(std::uint64_t bits)
-      : bits_(bits),
-        words_((bits + 63) / 64),
-        leaf_(words_),
-        summary_((words_ + 63) / 64) {}
+      : bits_(bits), words_((bits + 63) / 64), leaf_(words_), summary_((words_ + 63) / 64) {}
 
   [[nodiscard]] std::uint64_t bit_count() const { return bits_; }
   [[nodiscard]] std::uint64_t word_count() const { return words_; }

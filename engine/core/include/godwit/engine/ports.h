@@ -141,8 +141,8 @@ class TargetGuest {
   virtual ~TargetGuest() = default;
   [[nodiscard]] virtual const GuestMemory& memory() const = 0;
   /// Waits for what the making of the machine still does in the background. Called when everything
-  /// of pre-copy is placed, while the guest still runs at the source (hybrid and post-copy), so that
-  /// load_state() finds nothing left to wait for. Errors: the machine cannot be used.
+  /// of pre-copy is placed, while the guest still runs at the source (hybrid and post-copy), so
+  /// that load_state() finds nothing left to wait for. Errors: the machine cannot be used.
   virtual Status prepare() { return {}; }
   /// Errors: kRefused when nothing was modified (recoverable); others leave the machine unusable.
   virtual Status load_state(std::span<const StateSection> sections) = 0;
@@ -286,7 +286,8 @@ class Transport {
   /// congestion control as the kind asks: bulk bounds its bytes in flight, urgent and control send
   /// at once.
   virtual Result<std::unique_ptr<Channel>> connect(ChannelKind kind, Deadline deadline) = 0;
-  /// Ends connect(), under way or to come, with kCancelled. Thread: any; does not wait for it.
+  /// Ends connect(), under way or to come, with kCancelled; where a transport cannot interrupt one
+  /// (net: a Unix listener without room), at its deadline. Thread: any; does not wait for it.
   virtual void interrupt() = 0;
   [[nodiscard]] virtual std::string name() const = 0;  ///< "uring" or "poll"
   /// In use, after the first connect; "none" where the transport has no such thing.

@@ -40,6 +40,7 @@ struct TargetFigures {
   std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier
   std::int64_t cpu_ns = 0;
   std::int64_t first_run_ns = 0;  ///< target's CLOCK_MONOTONIC of the first guest instruction
+  std::int64_t run_ended_ns = 0;  ///< on the same clock: its vCPUs were told to run, before RUNNING
   std::int64_t load_ns = 0;
   std::int64_t resume_ns = 0;
   std::int64_t prealloc_ns = 0;

@@ -33,7 +33,7 @@ enum class SourceEvent : std::uint8_t {
   kStart = 1,
   kConnected,
   kWelcome,
-  kAccepted,  ///< the target has its machine and answered on all channels
+  kAccepted,      ///< the target has its machine and answered on all channels
   kSwitchLive,    ///< hybrid, postcopy: switch now
   kSwitchPaused,  ///< precopy, stop-and-copy: the rest goes while the guest is stopped
   kRoundDone,

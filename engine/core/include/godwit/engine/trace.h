@@ -51,7 +51,8 @@ struct TargetTrace {
   std::int64_t run_ended_ns = 0;  ///< the call that starts the vCPUs returned
   std::int64_t first_run_ns = 0;  ///< first guest instruction; known once completed
   std::int64_t ended_ns = 0;
-  /// The earliest TargetOptions::trace_faults of them, by read_ns. Empty while the guest is held:
+  /// TargetOptions::trace_faults of them, in order of read_ns: the earliest of the first ones that
+  /// each thread answered. Empty while the guest is held:
   /// its faults are still being served then.
   std::vector<TraceFault> faults;
   std::uint64_t faults_dropped = 0;  ///< answered as well, beyond those
