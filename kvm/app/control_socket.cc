@@ -156,8 +156,7 @@ Result<Json> next_trace(ControlConnection& source, int interrupt_fd) {
   return object_of(*message, "trace");
 }
 
-// ------------------------------------------------------------------------------------------------
-// server
+// ------------------------------------------------------------------------------------------ server
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path,
                                                             Handler handler) {

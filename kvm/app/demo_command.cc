@@ -119,8 +119,8 @@ class Demo {
   std::optional<NetworkNamespace> target_network_;
   std::optional<DemoChild> target_;
   std::optional<DemoChild> source_;
-  std::unique_ptr<ControlConnection>
-      watch_;  ///< asked before the migration how it ends at the target
+  /// Asked before the migration how it ends at the target.
+  std::unique_ptr<ControlConnection> watch_;
   std::string address_;
   std::string transport_;  ///< what --transport came to, for both children
   Json source_telemetry_;
@@ -131,8 +131,7 @@ class Demo {
   int failed_code_ = 0;   ///< exit code of a child that could not start
 };
 
-// ------------------------------------------------------------------------------------------------
-// starting
+// ---------------------------------------------------------------------------------------- starting
 
 Status Demo::check_environment() {
   if (!line_.trace.empty()) {
@@ -287,8 +286,7 @@ Status Demo::wait_filled() {
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------
-// talking
+// ----------------------------------------------------------------------------------------- talking
 
 void Demo::on_interrupt() {
   signals_.take();
@@ -389,8 +387,7 @@ void Demo::pause_ms(int milliseconds) const {
   (void)::poll(&polled, 1, milliseconds);
 }
 
-// ------------------------------------------------------------------------------------------------
-// verifying
+// --------------------------------------------------------------------------------------- verifying
 
 Status Demo::verify_target(Json& report) {
   GODWIT_TRY(ask(directory_->target(), "settle"));
@@ -453,8 +450,7 @@ Status Demo::verify(Json& report) {
   return outcome == "in_doubt" ? verify_held(report) : verify_source(report);
 }
 
-// ------------------------------------------------------------------------------------------------
-// ending
+// ------------------------------------------------------------------------------------------ ending
 
 void Demo::stop_children() {
   // The source ends by itself after a completed migration; whoever does not answer is killed.

@@ -113,8 +113,8 @@ std::uint64_t cgroup_headroom() {
 }
 
 std::uint64_t file_bytes(const engine::GuestMemory& memory) {
-  constexpr std::uint64_t kBlockBytes =
-      512;  // stat(2): st_blocks counts these, whatever the file system
+  // stat(2): st_blocks counts these, whatever the file system.
+  constexpr std::uint64_t kBlockBytes = 512;
   std::set<int> seen;
   std::uint64_t bytes = 0;
   for (const auto& region : memory.regions) {

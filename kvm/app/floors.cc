@@ -35,8 +35,8 @@ namespace {
 
 constexpr std::size_t kMemcpyBytes = 256 * kMiB;
 constexpr std::size_t kStreamBytesMax = kGiB;
-constexpr std::size_t kChunkBytes =
-    256 * kKiB;  // stays in the second-level cache, as the engine's buffers do
+// Stays in the second-level cache, as the engine's buffers do.
+constexpr std::size_t kChunkBytes = 256 * kKiB;
 constexpr int kRoundtrips = 2000;
 constexpr int kWakes = 400;
 constexpr std::size_t kFreshBytes = 32 * kMiB;
@@ -153,8 +153,8 @@ Result<double> measure_stream(std::size_t bytes, const std::string& congestion) 
   GODWIT_TRY_ASSIGN(auto from, Mapping::anonymous(bytes));
   GODWIT_TRY_ASSIGN(auto to, Mapping::anonymous(bytes));
   std::memset(to.data(), 1, bytes);
-  fill(from.data(),
-       bytes);  // far larger than any cache: its start is cold again when the stream begins
+  // Far larger than any cache: its start is cold again when the stream begins.
+  fill(from.data(), bytes);
   GODWIT_TRY_ASSIGN(const auto pair, loopback_pair(congestion));
   std::uint64_t sent_hash = 0;
   const auto began = monotonic_ns();

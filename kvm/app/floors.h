@@ -11,11 +11,11 @@ namespace godwit::app {
 /// What this machine can do at best, measured beside the run that it is compared with.
 struct Floors {
   double memcpy_bytes_per_s = 0;
-  double stream_bytes_per_s =
-      0;  ///< one TCP stream, cold source, populated target, hashed on both ends
+  /// One TCP stream, cold source, populated target, hashed on both ends.
+  double stream_bytes_per_s = 0;
   std::int64_t roundtrip_4k_ns = 0;  ///< median: 16 bytes there, 4 KiB back
-  std::int64_t uffd_wake_ns =
-      0;  ///< median: touch of a page until it goes on; 0 where userfaultfd is missing
+  /// Median: from the touch of a page until it goes on; 0 where userfaultfd is missing.
+  std::int64_t uffd_wake_ns = 0;
   std::int64_t fresh_page_ns = 0;  ///< mean: first write to a page of shared memory
   std::int64_t stall_ns = 0;  ///< largest step of the guest in a second beside two busy threads
 };

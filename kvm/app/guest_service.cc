@@ -148,8 +148,7 @@ void GuestService::stop_guest() {
   }
 }
 
-// ------------------------------------------------------------------------------------------------
-// requests
+// ---------------------------------------------------------------------------------------- requests
 
 void GuestService::handle(const Json& request, ControlConnection& connection) {
   const auto command = text_of(request, "command");
@@ -412,8 +411,7 @@ Result<Json> GuestService::stop() {
   return reply();
 }
 
-// ------------------------------------------------------------------------------------------------
-// migrating
+// --------------------------------------------------------------------------------------- migrating
 
 Status GuestService::migrate(const Json& request, ControlConnection& connection) {
   GODWIT_TRY_ASSIGN(const auto decoded, decode_request(request));

@@ -113,8 +113,8 @@ class GuestService {
   std::optional<engine::EndError> last_failure_;
   std::shared_ptr<Outgoing> outgoing_;
   bool held_ = false;
-  bool cancel_early_ =
-      false;  ///< cancelled while the floors were measured, before a session existed
+  /// Cancelled while the floors were measured, before a session existed.
+  bool cancel_early_ = false;
   bool shutting_down_ = false;
   Busy busy_ = Busy::kNo;
   End end_ = End::kNone;

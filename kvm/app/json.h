@@ -42,8 +42,8 @@ T number_of(const Json& json, const char* name, T fallback = 0) {
     return std::in_range<T>(value) ? static_cast<T>(value) : fallback;
   } else {
     const auto value = found->get<double>();
-    const auto end =
-        std::ldexp(1.0, std::numeric_limits<T>::digits);  // the first that is too large
+    // The first that is too large.
+    const auto end = std::ldexp(1.0, std::numeric_limits<T>::digits);
     return value >= static_cast<double>(std::numeric_limits<T>::min()) && value < end
                ? static_cast<T>(value)
                : fallback;

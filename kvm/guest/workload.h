@@ -9,19 +9,19 @@
 /// engine.
 ///
 /// How damage is found
-/// - Every data page holds a function of (seed, page number, generation). The check covers all 512
-/// words, so a lost
-///   page (zeros), a stale one (older generation), a torn one (two generations) and a swapped one
-///   (other page) differ.
-/// - Generations are in a table in guest memory, one 32-bit entry a data page. A stale page alone,
-/// or a stale table
-///   alone, disagrees with the other.
-/// - A page and its table entry that go stale *together* agree. Therefore each vCPU keeps the sum
-/// of the generations of
-///   its slice in a register, never in memory: the sweep compares it with the table.
+/// - Every data page holds a function of (seed, page number, generation), and the check covers all
+///   512 words. Damage is found by what the page holds instead:
+///     lost      zeros
+///     stale     an older generation
+///     torn      two generations
+///     mixed up  another page's content
+/// - Generations are in a table in guest memory, one 32-bit entry a data page. If only the page or
+///   only its table entry is stale, the two disagree.
+/// - A page and its table entry that become stale *together* agree. Therefore each vCPU keeps the
+///   sum of the generations of its slice in a register, never in guest memory: the sweep compares
+///   it with the table.
 /// - A migration may suspend the guest between any two instructions. That needs no care here:
-/// nobody else writes these
-///   pages, and the check runs between touches only.
+///   nobody else writes these pages, and the check runs between touches only.
 ///
 /// Steps: after each touch the counter is read, and the step ends when kStepUs have passed since
 /// the last one ended or the touch took over kLongTouchUs. A step ends with a doorbell that the
@@ -66,13 +66,15 @@ inline constexpr uint32_t kCommandNone = 0;
 inline constexpr uint32_t kCommandSweep = 1;
 inline constexpr uint32_t kCommandStop = 2;
 
-/// What report_error() names. `page` is a data page; see each kind for `expected` and `found`.
-inline constexpr uint32_t kErrorPage =
-    1;  ///< generation by the table; generation found or kNoGeneration
-inline constexpr uint32_t kErrorGenerationSum =
-    2;  ///< sum by the register; sum by the table; page = slice's first
-inline constexpr uint32_t kErrorCanary =
-    3;  ///< `page` = number of the register; its value then and now
+/// What report_error() names, with its arguments:
+///
+///   kind                 page             expected             found
+///   kErrorPage           data page        generation by table  generation found or kNoGeneration
+///   kErrorGenerationSum  slice's first    sum by register      sum by table
+///   kErrorCanary         register number  value at first       value now
+inline constexpr uint32_t kErrorPage = 1;
+inline constexpr uint32_t kErrorGenerationSum = 2;
+inline constexpr uint32_t kErrorCanary = 3;
 inline constexpr uint64_t kNoGeneration = ~0ULL;
 
 /// Data pages first_page .. (next segment's first_page - 1) lie one after another from `gpa` on.
@@ -95,9 +97,9 @@ struct WorkloadParams {
   uint64_t table_gpa;        ///< uint32_t generation[data_pages]
   uint64_t blocks_gpa;       ///< VcpuBlock i at blocks_gpa + i * kPageBytes
   uint64_t data_pages;
-  uint64_t working_set_pages;  ///< of one vCPU, from the start of its slice; at least 1, at most
-                               ///< the smallest slice
-  uint64_t zipf_stride;        ///< coprime to working_set_pages: spreads neighbouring ranks
+  /// Of one vCPU, from the start of its slice; at least 1, at most the smallest slice.
+  uint64_t working_set_pages;
+  uint64_t zipf_stride;  ///< coprime to working_set_pages: spreads neighbouring ranks
   uint32_t segment_count;
   uint32_t zipf_octave_count;
   DataSegment segments[kMaxSegments];
@@ -134,12 +136,12 @@ struct VcpuBlock {
   uint64_t magic;
   uint32_t vcpu;
   uint32_t reserved;
-  uint64_t fs_canary;  ///< for a platform whose canaries include segment bases: what %fs:0 and
-                       ///< %gs:0 read
+  /// For a platform whose canaries include segment bases: what %fs:0 and %gs:0 read.
+  uint64_t fs_canary;
   uint64_t gs_canary;
   WorkloadState state;
-  SlowTouch slow[kSlowTouchesPerStep];  ///< of the present step; valid at the doorbell, up to its
-                                        ///< slow_count
+  /// Of the present step; valid at the doorbell, up to its slow_count.
+  SlowTouch slow[kSlowTouchesPerStep];
 };
 static_assert(sizeof(VcpuBlock) <= kPageBytes, "one page");
 
@@ -162,12 +164,11 @@ inline uint64_t data_page_gpa(const WorkloadParams& params, uint64_t page) {
   return params.segments[segment].gpa + (page - params.segments[segment].first_page) * kPageBytes;
 }
 
-// ----------------------------------------------------------------------------------------------
-// page content
+// ------------------------------------------------------------------------------------ page content
 
 inline constexpr uint64_t kWordStep = 0x9E3779B97F4A7C15ULL;  // odd: 512 steps never meet
-inline constexpr uint64_t kWordFactor =
-    0xD6E8FEB86659FD93ULL;  // odd: a bijection, so distinct inputs stay distinct
+// Odd: a bijection, so distinct inputs stay distinct.
+inline constexpr uint64_t kWordFactor = 0xD6E8FEB86659FD93ULL;
 
 /// Full avalanche, for page bases and random numbers. Source: the finaliser of SplitMix64 (OOPSLA
 /// 2014).
@@ -266,8 +267,7 @@ inline uint64_t find_generation(
   return kNoGeneration;
 }
 
-// ----------------------------------------------------------------------------------------------
-// the vCPU's loop
+// --------------------------------------------------------------------------------- the vCPU's loop
 
 /// What Platform::begin_touch() says.
 enum class Gate : uint32_t {
@@ -277,16 +277,18 @@ enum class Gate : uint32_t {
 };
 
 /// One vCPU's workload. `Platform` provides (all may be inline and empty where nothing is to do):
-///   uint64_t now();                                   the counter, ticks
-///   void sleep(uint64_t ticks);                       about that long; earlier is fine
-///   Gate begin_touch();                               before every touch and between sleeps; KVM:
-///   always kGo uint64_t* words(uint64_t gpa);                    where guest-physical memory is;
-///   8-byte aligned void wrote(uint64_t gpa);                         after writing within that
-///   page; KVM: nothing uint64_t generation_sum(); void set_generation_sum(uint64_t);   kept in a
-///   register void check_canaries();                            once a step; reports kErrorCanary
-///   by itself uint32_t doorbell(uint64_t step, uint64_t counter, uint64_t longest, uint32_t
-///   slow_count);  returns a command void filled();                                    the slice is
-///   filled void report_error(uint32_t kind, uint64_t page, uint64_t expected, uint64_t found);
+///   uint64_t now();                     the counter, ticks
+///   void sleep(uint64_t ticks);         about that long; earlier is fine
+///   Gate begin_touch();                 before every touch and between sleeps; KVM: always kGo
+///   uint64_t* words(uint64_t gpa);      where guest-physical memory is; 8-byte aligned
+///   void wrote(uint64_t gpa);           after writing within that page; KVM: nothing
+///   uint64_t generation_sum();          kept in a register
+///   void set_generation_sum(uint64_t);
+///   void check_canaries();              once a step; reports kErrorCanary by itself
+///   void filled();                      the slice is filled
+///   uint32_t doorbell(uint64_t step, uint64_t counter, uint64_t longest, uint32_t slow_count);
+///                                       at the end of a step; returns a command
+///   void report_error(uint32_t kind, uint64_t page, uint64_t expected, uint64_t found);
 ///   void sweep_done(uint64_t checked, uint64_t mismatches, uint64_t first_bad_page);
 /// Requires: `params`, `block` and `state` outlive it; for a new guest the state is zero, and the
 /// platform's generation sum too. After a migration the same state goes on.

@@ -17,11 +17,10 @@
 // next write sets it) or hot (bit set, writes are free).
 //
 //   1. KVM_GET_DIRTY_LOG copies the bits and, in manual mode, changes nothing: every reported page
-//   stays hot.
+//      stays hot.
 //   2. The bits go to the sink.
-//   3. KVM_CLEAR_DIRTY_LOG of *exactly those bits*: arms the pages again and clears their bits, in
-//   one step under the
-//      kernel's lock, followed by a flush of the TLBs before it returns.
+//   3. KVM_CLEAR_DIRTY_LOG of *exactly those bits* arms the pages again and clears their bits, in
+//      one step under the kernel's lock, and flushes the TLBs before it returns.
 //   4. Only then does the caller read the pages.
 //
 // A write before 3 is in the page when 4 reads it. A write after 3 sets the bit again, and the next

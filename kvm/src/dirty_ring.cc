@@ -141,8 +141,7 @@ DirtyRing::~DirtyRing() {
   stop();
 }
 
-// ------------------------------------------------------------------------------------------------
-// the reaper
+// -------------------------------------------------------------------------------------- the reaper
 
 void DirtyRing::reap() {
   // A reset is left early when a signal waits: signals are for other threads.
@@ -241,8 +240,7 @@ void DirtyRing::note_failure(Error error) {
   }
 }
 
-// ------------------------------------------------------------------------------------------------
-// the migration thread and the vCPUs
+// -------------------------------------------------------------- the migration thread and the vCPUs
 
 Status DirtyRing::start(engine::DirtySink& sink) {
   if (reaper_.joinable()) {
@@ -256,8 +254,8 @@ Status DirtyRing::start(engine::DirtySink& sink) {
   stuck_.store(false, std::memory_order_relaxed);
   served_.store(asked_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   // The reaper first: a ring may fill up as soon as a slot logs.
-  GODWIT_TRY_ASSIGN(
-      reaper_, try_start_thread("dirty-reaper", ThreadRole::kUrgent, [this] { reap(); }));
+  GODWIT_TRY_ASSIGN(reaper_,
+                    try_start_thread("dirty-reaper", ThreadRole::kUrgent, [this] { reap(); }));
   for (std::uint32_t slot = 0; slot < vm_.memslots().size(); ++slot) {
     auto on = vm_.set_dirty_logging(slot, true);
     if (!on) {

@@ -90,8 +90,8 @@ Result<MsrPlan> plan_msrs(const System& system, const Vcpu& vcpu) {
     }
   }
   if (deadline) {
-    wanted.push_back(
-        kMsrTscDeadline);  // last: it is compared with the counter as soon as it is written
+    // Last: it is compared with the counter as soon as it is written.
+    wanted.push_back(kMsrTscDeadline);
   }
   std::span<const std::uint32_t> rest(wanted);
   while (!rest.empty()) {

@@ -14,18 +14,20 @@
 // The order of a restore
 //
 //   CPUID      first: the kernel checks everything after it against what the guest may have, and
-//   refuses a new CPUID
-//              once the vCPU has run.
-//   SREGS      mode, paging and segments: EFER and CR4 decide what the rest means (CR4.OSXSAVE goes
-//   with XCR0). REGS       after SREGS, before events: KVM_SET_REGS drops a pending exception. XCRS
-//   the components that the guest may use, then XSAVE      their content. MSRS       only those
-//   that differ from the fresh vCPU's, so that read-only and unknown ones need no list here.
-//              A register may depend on one that comes later in the kernel's order, so refused ones
-//              get a second turn.
-//   TSC        after the registers: IA32_TSC_ADJUST is among them.
-//   MP_STATE, DEBUGREGS, EVENTS  last: events hold what would be injected at the next entry, and
-//   must survive all
-//              the others.
+//              refuses a new CPUID once the vCPU has run.
+//   SREGS      mode, paging and segments: EFER and CR4 decide what the rest means (CR4.OSXSAVE
+//              goes with XCR0).
+//   REGS       after SREGS, before EVENTS: KVM_SET_REGS drops a pending exception.
+//   XCRS       the components that the guest may use.
+//   XSAVE      their content.
+//   MSRS       only those that differ from the fresh vCPU's, so that read-only and unknown ones
+//              need no list here. A register may depend on one that comes later in the kernel's
+//              order, so refused ones are written a second time at the end.
+//   TSC        after the MSRs: IA32_TSC_ADJUST is among them.
+//   MP_STATE
+//   DEBUGREGS
+//   EVENTS     last: they hold what would be injected at the next entry, and must survive all the
+//              others.
 //
 // The time stamp counter has an essay of its own in tsc.cc.
 

@@ -22,7 +22,7 @@
 // own thread's vCPU. Then wherever the signal falls:
 //   - inside KVM_RUN the pending signal ends it with EINTR;
 //   - between reading the flag and KVM_RUN, the kernel sees immediate_exit and comes straight back
-//   with EINTR;
+//     with EINTR;
 //   - before the flag is read, the flag (set before the signal was sent) is seen.
 // The thread clears immediate_exit *before* it reads the flag; the other order would wipe out a
 // stop that has come in between. A signal left over from an earlier pause costs one empty round,

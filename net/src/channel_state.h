@@ -73,8 +73,8 @@ class ChannelState {
 
   Fd socket_;
   bool attached_ = false;
-  engine::ChannelHandler* handler_ =
-      nullptr;  ///< null before attach() and once the channel is dead
+  /// Null before attach() and once the channel is dead.
+  engine::ChannelHandler* handler_ = nullptr;
   std::span<std::byte> space_;
   std::array<iovec, engine::kMaxSendParts> parts_{};
   msghdr message_{};

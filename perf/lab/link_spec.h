@@ -23,8 +23,8 @@ struct LinkSpec {
   std::int64_t delay_us = 0;               ///< round trip: half of it on each way
   std::int64_t jitter_us = 0;  ///< added to each way, between nothing and this; order is kept
   double loss = 0;             ///< share of packets, 0 to 1
-  std::uint64_t buffer_bytes =
-      0;  ///< of the bottleneck, tail drop; never 0 where there is a bandwidth
+  /// Of the bottleneck, tail drop; never 0 where there is a bandwidth.
+  std::uint64_t buffer_bytes = 0;
   std::optional<Stall> stall{};
   std::optional<std::int64_t> cut_after_ns{};  ///< from then on nothing arrives any more
   /// Carried by the emulator; a link of which only the bandwidth is said is the kernel's.

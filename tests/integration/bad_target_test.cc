@@ -171,8 +171,7 @@ TEST_F(BadTarget, MemoryGroupLeavesTooLittle) {
   misfit.stop();
 }
 
-// --------------------------------------------------------------------------- targets that
-// misbehave
+// -------------------------------------------------------------------------- targets that misbehave
 
 struct Misdeed {
   const char* name;

@@ -67,8 +67,8 @@ class DirtyLogModel : public DirtyModel {
       mark(page);
     }
     if (clear_after_read_) {
-      late_ =
-          std::move(got);  // the planted bug: the pages are read before their protection is back
+      // The planted bug: the pages are read before their protection is back.
+      late_ = std::move(got);
     } else {
       clear(got);
     }

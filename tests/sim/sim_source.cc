@@ -79,8 +79,7 @@ bool SimSource::access(unsigned /*vcpu*/, PageId page, bool write) {
   return !write || dirty_->on_write(page);
 }
 
-// ------------------------------------------------------------------------------------- events and
-// actions
+// ------------------------------------------------------------------------------ events and actions
 
 /// Answers that were on their way when this side gave up are of no interest any more.
 bool SimSource::deaf() const {
@@ -293,8 +292,7 @@ void SimSource::send(ChannelName channel, Message message, std::function<void()>
   });
 }
 
-// ------------------------------------------------------------------------------------- the page
-// plane
+// ---------------------------------------------------------------------------------- the page plane
 
 void SimSource::on_channels_open() {
   if (++welcomes_ == scenario_.options.channels + 1) {
@@ -313,8 +311,7 @@ void SimSource::arm_and_scan() {
       guest_.interleave();
     }
     if (content != 0) {
-      ledger_.add_pending({page.region, page.index, 1},
-                          [&](PageRun run) { in_band_stale(run); });
+      ledger_.add_pending({page.region, page.index, 1}, [&](PageRun run) { in_band_stale(run); });
     }
   });
 }

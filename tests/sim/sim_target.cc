@@ -57,8 +57,7 @@ SimTarget::SimTarget(World& world, const Scenario& scenario, LinkModel& link, Fa
   }
 }
 
-// ------------------------------------------------------------------------------------- events and
-// actions
+// ------------------------------------------------------------------------------ events and actions
 
 void SimTarget::take(TargetEvent event) {
   const auto* row = machine_.on(event);
@@ -235,8 +234,7 @@ void SimTarget::on_final_sync(const Message& message) {
   }
 }
 
-// ------------------------------------------------------------------------------------- loading and
-// faults
+// ------------------------------------------------------------------------------ loading and faults
 
 void SimTarget::load() {
   armed_ = true;

@@ -37,8 +37,8 @@ struct SimBugs {
   bool publish_before_reset = false;  ///< dirty ring
   bool clear_after_read = false;      ///< dirty log
   bool skip_barrier = false;          ///< the guest stops while pre-copy pages are in flight
-  bool late_precopy_frame =
-      false;  ///< the source sends a frame of pre-copy once more after the switch
+  /// The source sends a frame of pre-copy once more after the switch.
+  bool late_precopy_frame = false;
   bool accept_late_precopy = false;  ///< the target takes it
   bool no_chunk_rule = false;        ///< stale pages are announced on any bulk channel
   bool skip_claim = false;           ///< the target writes a page without having claimed it

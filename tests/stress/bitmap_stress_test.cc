@@ -34,8 +34,8 @@ TEST(AtomicBitmapStress, HarvesterSeesTheLastWriteOfEveryPage) {
         counters[page].fetch_add(1, std::memory_order_relaxed);
         map.set(page / 64, 1ULL << (page % 64));
       }
-      running.fetch_sub(
-          1, std::memory_order_release);  // pairs with the acquire of the consumer's last look
+      // Pairs with the acquire of the consumer's last look.
+      running.fetch_sub(1, std::memory_order_release);
     });
   }
   const auto harvest = [&] {

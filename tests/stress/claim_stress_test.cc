@@ -86,8 +86,8 @@ TEST(PageStatesStress, EveryPageHasOneWriterWhoseBytesAreSeen) {
     ASSERT_TRUE(made);
     auto& states = **made;
     ASSERT_TRUE(states.mark_absent({0, 0, kPages}));
-    std::vector<std::uint64_t> content(
-        kPages, 0);  // not atomic on purpose: the claim orders it, TSan watches
+    // Not atomic on purpose: the claim orders it, and TSan checks that.
+    std::vector<std::uint64_t> content(kPages, 0);
     std::atomic<std::uint64_t> written{0};
     std::atomic<std::uint64_t> woken{0};
     std::vector<std::jthread> threads;

@@ -63,8 +63,8 @@ class AnonymousScan final : public engine::PopulatedScan {
     arg.category_inverted = kUapiPageIsPfnzero;
     arg.category_mask = kUapiPageIsPfnzero;
     arg.category_anyof_mask = kUapiPageIsPresent | kUapiPageIsSwapped;
-    arg.return_mask =
-        kUapiPageIsPfnzero;  // the same for all that is found, so that runs stay whole
+    // The same for all that is found, so that runs stay whole.
+    arg.return_mask = kUapiPageIsPfnzero;
     for (auto at = start; at < end;) {
       arg.start = at;
       const int count = ::ioctl(pagemap, kUapiPagemapScan, &arg);

@@ -18,18 +18,15 @@
 // whole run in one call, and stops at the first page that it cannot do. What it then says is not an
 // error but the state of that page:
 //
-//   EAGAIN  some pages of the run are done, the count says how many. The kernel reports a partial
-//   run this way and
-//           keeps the reason to itself, so the rest is asked for again, and now the reason comes
-//           for its first page.
-//   EEXIST  the page is mapped: by another thread's overlapping run, or before. We skip it. Its
-//   waiters are woken
-//           nevertheless: the one who mapped it woke those that were queued then, and a wake too
-//           many is harmless where a wake too few is a guest that hangs.
-//   EFAULT  the file has a hole there: a page that is valid and zero, never written.
-//   UFFDIO_ZEROPAGE makes it, for the
-//           whole hole at once. If that says EEXIST, somebody was faster, and CONTINUE is asked
-//           again.
+//   EAGAIN  Some pages of the run are done; the count says how many. The kernel reports a partial
+//           run this way and keeps the reason to itself, so the rest is asked for again, and now
+//           the reason comes for its first page.
+//   EEXIST  The page is mapped: by another thread's overlapping run, or before. We skip it. Its
+//           waiters are woken nevertheless: whoever mapped it woke those that were queued then. One
+//           wake too many is harmless; one too few is a guest that hangs.
+//   EFAULT  The file has a hole there: a page that is valid and zero, never written.
+//           UFFDIO_ZEROPAGE makes it, for the whole hole at once. If that says EEXIST, somebody
+//           was faster, and CONTINUE is asked again.
 //
 // Every turn moves on, by pages or from "hole" to "exists", unless somebody takes pages out of the
 // file meanwhile, which the owner of the memory must not do; the number of turns at one page is

@@ -176,8 +176,7 @@ class WpDirtySource final : public engine::DirtySource {
   std::jthread handler_;
 };
 
-// ----------------------------------------------------------------------------------------------
-// the handler thread
+// ------------------------------------------------------------------------------ the handler thread
 
 void WpDirtySource::handle_faults() {
   std::array<RawFault, kMaxFaultsPerRead> faults;
@@ -292,8 +291,7 @@ void WpDirtySource::give_up(Error error) {
   }
 }
 
-// ----------------------------------------------------------------------------------------------
-// the migration thread
+// ---------------------------------------------------------------------------- the migration thread
 
 Status WpDirtySource::start(engine::DirtySink& sink) {
   if (handler_.joinable()) {
@@ -306,8 +304,7 @@ Status WpDirtySource::start(engine::DirtySink& sink) {
   auto status = register_all();
   if (status) {
     // The handler first: writers fault from the first protected page on.
-    auto handler =
-        try_start_thread("godwit-wp", ThreadRole::kUrgent, [this] { handle_faults(); });
+    auto handler = try_start_thread("godwit-wp", ThreadRole::kUrgent, [this] { handle_faults(); });
     if (handler) {
       handler_ = std::move(*handler);
       status = protect_all();

@@ -64,12 +64,12 @@ class FrameChannel : private ChannelHandler {
   std::deque<std::vector<std::byte>> queue_;  // front is on its way when queued_sending_
   bool queued_sending_ = false;
   bool broken_ = false;
-  std::array<std::byte, wire::kHeaderBytes>
-      scratch_{};  // what still arrives after a break, until the channel ends
+  // What still arrives after a break, until the channel ends.
+  std::array<std::byte, wire::kHeaderBytes> scratch_{};
   wire::FrameHeader gather_header_{};
   std::vector<iovec> gather_;
-  std::unique_ptr<Channel>
-      channel_;  // last, so that it ends first: it reads what it sends from the members above
+  // Last, so that it ends first: it reads what it sends from the members above.
+  std::unique_ptr<Channel> channel_;
 };
 
 /// Engine sections and wire sections are the same shape.

@@ -80,8 +80,8 @@ Status TargetPlane::receive_run(const wire::PageBatchView& batch,
             "pages",
             fmt::format("region {} page {} came without being announced", batch.region(), page));
       }
-      overtaken_.fetch_add(
-          1, std::memory_order_relaxed);  // the other channel was first: these bytes are dropped
+      // The other channel was first: these bytes are dropped.
+      overtaken_.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
     if (open.count != 0 && open_backed != claim.backed && data == nullptr) {

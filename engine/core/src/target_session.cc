@@ -251,8 +251,7 @@ class TargetSession::Impl {
     phase_before_end_ = machine_.state();
   }
 
-  // ------------------------------------------------------------------------------------------
-  // accepting
+  // ------------------------------------------------------------------------------------- accepting
   void watch_listener() {
     if (auto watched = loop_->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
       note_error(watched.error(), "target");
@@ -407,8 +406,7 @@ class TargetSession::Impl {
     return {};
   }
 
-  // ------------------------------------------------------------------------------------------
-  // notes of the threads
+  // -------------------------------------------------------------------------- notes of the threads
   void wake() {
     const std::lock_guard lock(mutex_);
     if (loop_ != nullptr) {
@@ -468,8 +466,7 @@ class TargetSession::Impl {
              : TargetEvent::kLocalError);
   }
 
-  // ------------------------------------------------------------------------------------------
-  // messages
+  // -------------------------------------------------------------------------------------- messages
   Status on_control(const wire::FrameView& frame) {
     progress_ns_ = monotonic_ns();
     using wire::MessageType;
@@ -607,8 +604,7 @@ class TargetSession::Impl {
     return {};
   }
 
-  // ------------------------------------------------------------------------------------------
-  // running
+  // --------------------------------------------------------------------------------------- running
   void load() {
     trace_.load_began_ns = monotonic_ns();
     auto loaded = machine_parts_.guest->load_state(sections_);
@@ -699,8 +695,7 @@ class TargetSession::Impl {
     bulk_channels_.clear();
   }
 
-  // ------------------------------------------------------------------------------------------ the
-  // end
+  // --------------------------------------------------------------------------------------- the end
   void finish() {
     trace_.ended_ns = monotonic_ns();
     const bool completed = machine_.state() == TargetState::kCompleted;
@@ -761,8 +756,8 @@ class TargetSession::Impl {
   std::int64_t progress_ns_ = 0;
   TargetTrace trace_;
 
-  std::mutex
-      mutex_;  // guards loop_'s life against wake() and thread_error_; never on the page path
+  // Guards thread_error_, and the lifetime of loop_ against wake(); never taken on the page path.
+  std::mutex mutex_;
   std::unique_ptr<EventLoop> loop_;
   std::optional<Error> thread_error_;
   std::unique_ptr<FrameChannel> control_;

@@ -33,10 +33,13 @@
 #include "sweep_control.h"
 #include "workload_plan.h"
 
-// What migrates outside of guest memory: for each vCPU its registers (section "vcpu"), the book of
-// its steps
-// ("telemetry"), and which vCPUs have filled their memory ("machine"). The workload's own place in
-// its work is in guest memory, like any guest's.
+// What migrates outside of guest memory, by section:
+//
+//   vcpu       one section a vCPU: its registers
+//   machine    which vCPUs have filled their memory
+//   telemetry  the step log of all vCPUs
+//
+// The workload's position in its work is in guest memory, like that of any guest.
 
 namespace godwit::vmm {
 namespace {
@@ -170,8 +173,7 @@ class KvmMachine final : public Guest {
   std::vector<std::unique_ptr<kvm::VcpuThread>> threads_;  // last: they use all of the above
 };
 
-// ------------------------------------------------------------------------------------------------
-// making
+// ------------------------------------------------------------------------------------------ making
 
 Status KvmMachine::init(bool register_in_background) {
   if (register_in_background) {
@@ -268,8 +270,7 @@ Status KvmMachine::boot() {
   return resumed;
 }
 
-// ------------------------------------------------------------------------------------------------
-// exits
+// ------------------------------------------------------------------------------------------- exits
 
 std::int64_t KvmMachine::ticks_to_ns(std::uint64_t ticks) const {
   // The guest sleeps a millisecond or so; a wild value must not overflow.
@@ -384,8 +385,7 @@ void KvmMachine::on_error(std::uint32_t vcpu,
   log_->guest_error(vcpu, kind, page + plan_.data_page, expected, found);
 }
 
-// ------------------------------------------------------------------------------------------------
-// source
+// ------------------------------------------------------------------------------------------ source
 
 engine::MachineDescription KvmMachine::describe() {
   engine::MachineDescription description;
@@ -491,8 +491,7 @@ Status KvmMachine::enter_all() {
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------
-// target
+// ------------------------------------------------------------------------------------------ target
 
 Status KvmMachine::decode_vcpu(const engine::StateSection& section, Loaded& loaded) const {
   if (section.version != kVcpuVersion || section.instance >= config_.vcpus) {
@@ -613,8 +612,7 @@ engine::RunEdge KvmMachine::run_edge() const {
   return edge;
 }
 
-// ------------------------------------------------------------------------------------------------
-// control
+// ----------------------------------------------------------------------------------------- control
 
 Result<SweepResult> KvmMachine::sweep(Deadline deadline) {
   if (phase_ != Phase::kRunning) {

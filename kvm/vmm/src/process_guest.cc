@@ -195,8 +195,7 @@ class ProcessGuest final : public Guest {
   std::vector<std::unique_ptr<ProcessWorker>> workers_;
 };
 
-// ----------------------------------------------------------------------------------------------
-// running
+// ----------------------------------------------------------------------------------------- running
 
 Status ProcessGuest::start_workers() {
   for (const auto& worker : workers_) {
@@ -288,8 +287,7 @@ engine::RunEdge ProcessGuest::run_edge() const {
   return edge;
 }
 
-// ----------------------------------------------------------------------------------------------
-// migrating away
+// ---------------------------------------------------------------------------------- migrating away
 
 engine::MachineDescription ProcessGuest::describe() {
   engine::MachineDescription description;
@@ -364,8 +362,7 @@ Result<std::vector<engine::StateSection>> ProcessGuest::save_state() {
   return sections;
 }
 
-// ----------------------------------------------------------------------------------------------
-// arriving
+// ---------------------------------------------------------------------------------------- arriving
 
 Status ProcessGuest::decode_clock(const engine::StateSection& section, Loaded& loaded) const {
   StateReader in(section.payload);

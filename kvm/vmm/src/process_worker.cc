@@ -27,8 +27,7 @@ std::uint64_t ProcessWorker::canary(std::uint64_t seed, std::uint32_t vcpu, std:
   return guest::mix64(seed ^ ((vcpu + 1ULL) << 32) ^ (index + 1));
 }
 
-// ----------------------------------------------------------------------------------------------
-// control thread
+// ---------------------------------------------------------------------------------- control thread
 
 Status ProcessWorker::start() {
   GODWIT_TRY_ASSIGN(
@@ -83,8 +82,7 @@ void ProcessWorker::stop() {
   }
 }
 
-// ----------------------------------------------------------------------------------------------
-// the worker's thread
+// ----------------------------------------------------------------------------- the worker's thread
 
 void ProcessWorker::body() {
   {

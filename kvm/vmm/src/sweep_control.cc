@@ -31,8 +31,9 @@ void SweepControl::done(std::uint32_t vcpu,
                         std::uint64_t first_bad_page) {
   const std::lock_guard lock(mutex_);
   if (vcpus_[vcpu].swept || vcpus_[vcpu].asked) {
-    return;  // of an earlier sweep that timed out or was migrated away: the present one will report
-             // by itself
+    // This belongs to an earlier sweep that timed out or was migrated away. The present one will
+    // send its own report.
+    return;
   }
   if (mismatches > 0) {
     result_.first_bad_page =

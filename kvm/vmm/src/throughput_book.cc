@@ -7,8 +7,8 @@
 
 namespace godwit::vmm {
 
-ThroughputBook::ThroughputBook()
-    : counts_(std::make_unique_for_overwrite<Count[]>(kIntervals)) {}  // cleared as time goes on
+// The counts are cleared as time goes on.
+ThroughputBook::ThroughputBook() : counts_(std::make_unique_for_overwrite<Count[]>(kIntervals)) {}
 
 void ThroughputBook::add(std::int64_t stamp_ns, std::uint64_t touches) {
   const auto number = Throughput::number_of(stamp_ns);

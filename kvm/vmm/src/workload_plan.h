@@ -15,8 +15,8 @@ namespace godwit::vmm {
 inline constexpr const char* kConfigSection = "workload";
 inline constexpr std::uint32_t kVcpusMax = 64;
 inline constexpr std::uint64_t kMemoryBytesMin = 4 * kMiB;
-inline constexpr std::uint64_t kMemoryBytesMax =
-    8192 * kGiB;  ///< page numbers of a working set fit 32 bits
+/// Page numbers of a working set fit 32 bits.
+inline constexpr std::uint64_t kMemoryBytesMax = 8192 * kGiB;
 inline constexpr std::uint64_t kPopulatedBytesMin = 3 * kMiB;
 inline constexpr std::uint64_t kPopulatedBytesVcpu = 128 * kKiB;
 
@@ -28,8 +28,9 @@ inline constexpr std::uint64_t kPopulatedBytesVcpu = 128 * kKiB;
 ///   params_page                guest::WorkloadParams
 ///   blocks_page ..             guest::VcpuBlock, one a vCPU
 ///   table_page ..              generations
-///   data_page .. populated-1   data pages (and at most one page of zeros that no table entry was
-///   left for) populated_pages ..         holes, never touched
+///   data_page .. populated-1   data pages (and at most one page of zeros, for which no table entry
+///                              was left)
+///   populated_pages ..         holes, never touched
 struct WorkloadPlan {
   std::uint64_t params_page = 0;
   std::uint64_t blocks_page = 0;

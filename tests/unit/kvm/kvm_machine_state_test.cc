@@ -168,9 +168,9 @@ TEST_P(ForgottenRegister, IsFoundByTheGuest) {
   RecordProperty("found", telemetry.first_error);
 }
 
+// Seeds that choose r12, r14, xmm0, xmm2, xmm15, st0, st5, fs base, gs base.
 INSTANTIATE_TEST_SUITE_P(KvmMachine,
-                         ForgottenRegister,  // Seeds that choose r12, r14, xmm0, xmm2, xmm15, st0,
-                                             // st5, fs base, gs base.
+                         ForgottenRegister,
                          ::testing::Values(54U, 8U, 11U, 1U, 3U, 29U, 2U, 40U, 66U));
 
 class PrecopyBy : public ::testing::TestWithParam<DirtyChoice> {};

@@ -15,8 +15,10 @@ namespace godwit::kvm {
 
 /// A machine of a few lines: long mode at CPL 3, and a program that writes its counter into random
 /// pages for ever and calls port 0x510 every 2^`quiet_bits` writes.
-///   rcx = writes so far; page = (random >> 20) & page_mask; the word written is the counter, so no
-///   two are equal
+///
+///   rcx   writes so far
+///   page  (random >> 20) & page_mask
+///   word  the counter, so no two are equal
 class TinyMachine {
  public:
   static constexpr std::uint64_t kFirstDataPage = 512;  ///< at 2 MiB

@@ -100,9 +100,9 @@ TEST_P(ClockAcrossARestore, CounterHasRunOn) {
     ASSERT_OK(counter);
     const auto ran_ns = static_cast<double>(static_cast<std::int64_t>(*counter - states[i].tsc())) *
                         1e6 / static_cast<double>(*khz);
-    const auto slack =
-        static_cast<double>(saved.width() + restored.width()) +
-        static_cast<double>(read.to - saved.from) / 100;  // of the rate as KVM says it
+    // One per cent for the error of the rate that KVM reports.
+    const auto slack = static_cast<double>(saved.width() + restored.width()) +
+                       static_cast<double>(read.to - saved.from) / 100;
     EXPECT_GE(ran_ns, static_cast<double>(read.from - saved.to) - slack) << "vCPU " << i;
     EXPECT_LE(ran_ns, static_cast<double>(read.to - saved.from) + slack) << "vCPU " << i;
   }
@@ -125,7 +125,8 @@ TEST(TscShift, CountersOfAMachineKeepTheirRelation) {
   std::uint64_t second = 0;
   ASSERT_TRUE(get_offset(source.vcpus[1], second));
   if (second - first != kApart) {
-    GTEST_SKIP() << "this KVM keeps no offset: its guests read the host's counter, or that is not stable";
+    GTEST_SKIP()
+        << "this KVM keeps no offset: its guests read the host's counter, or that is not stable";
   }
   auto plan = plan_msrs(*system, source.vcpus[0]);
   ASSERT_OK(plan);

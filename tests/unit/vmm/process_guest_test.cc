@@ -189,8 +189,7 @@ TEST(ProcessGuest, KeepsItsRate) {
   EXPECT_GT(bytes, kMiB);
 }
 
-// ----------------------------------------------------------------------------------------------
-// planted damage
+// ---------------------------------------------------------------------------------- planted damage
 
 struct Planted {
   GuestConfig config = small(Workload::kRandomWrite, 1);
@@ -326,8 +325,7 @@ TEST(Damage, AForgottenStateSectionOrStepIsFound) {
   EXPECT_GE(target->telemetry().guest_errors, 1U);
 }
 
-// ----------------------------------------------------------------------------------------------
-// control
+// ----------------------------------------------------------------------------------------- control
 
 TEST(ProcessGuest, PausesAndResumesAHundredTimes) {
   auto guest = make(small(Workload::kRandomWrite));
@@ -454,8 +452,7 @@ TEST(Description, CarriesTheConfig) {
   EXPECT_EQ(back->workload, config.workload);
 }
 
-// ----------------------------------------------------------------------------------------------
-// dirty tracking
+// ---------------------------------------------------------------------------------- dirty tracking
 
 struct SetSink final : engine::DirtySink {
   std::mutex mutex;

@@ -89,8 +89,8 @@ TEST(PageContent, WordsLookRandomAndDoNotRepeat) {
 TEST(FindGeneration, NamesTheOldContent) {
   const auto stale = page_of(1, kFillCompressible, 5, 3);
   EXPECT_EQ(find_generation(stale.data(), 1, kFillCompressible, 5, 40), 3U);
-  EXPECT_EQ(find_generation(stale.data(), 1, kFillCompressible, 5, 2),
-            3U);  // the table is the stale one
+  // Here the table is stale.
+  EXPECT_EQ(find_generation(stale.data(), 1, kFillCompressible, 5, 2), 3U);
   EXPECT_EQ(find_generation(Page(kPageWords, 1).data(), 1, kFillCompressible, 5, 3), kNoGeneration);
   const auto first = page_of(1, kFillCompressible, 5, 0);
   EXPECT_EQ(find_generation(first.data(), 1, kFillCompressible, 5, 9), 0U);

@@ -117,8 +117,8 @@ TEST(Codec, EveryTruncationAndEveryLeftoverIsRefused) {
 }
 
 TEST(Codec, HelloNamesTheFieldThatIsWrong) {
-  const auto body =
-      encode(hello());  // count, 2 versions, features at 8 and 16, id at 24, role at 40
+  // The body: count, 2 versions, features at 8 and 16, id at 24, role at 40.
+  const auto body = encode(hello());
   expect_refused(decode_hello(patched(body, 0, 0)), "versions_offered: a count of 0");
   expect_refused(decode_hello(patched(body, 0, 17)), "versions_offered: a count of 17");
   expect_refused(decode_hello(patched(body, 3, 0x7f)), "versions_offered: a count of");

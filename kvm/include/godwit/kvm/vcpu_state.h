@@ -19,8 +19,8 @@ namespace godwit::kvm {
 struct MsrPlan {
   std::vector<std::uint32_t> saved;       ///< in the order in which they are restored
   std::vector<std::uint32_t> unreadable;  ///< listed by the kernel, but this vCPU has them not
-  std::vector<std::uint32_t>
-      excluded;  ///< clocks and counters of the host: see vcpu_state.cc for each
+  /// Clocks and counters of the host, and Hyper-V's registers: see excluded_msr() in msrs.cc.
+  std::vector<std::uint32_t> excluded;
 };
 
 /// Asks which listed registers this vCPU has. Cost: one system call, and one more for each that it

@@ -21,8 +21,8 @@ const char* loop_name(LoopKind loop);
 
 struct TransportOptions {
   Address peer{};
-  std::string congestion =
-      "auto";  ///< auto, cubic, bbr or reno; auto: cubic on loopback, else the system's. TCP only
+  /// "auto", "cubic", "bbr" or "reno"; auto: cubic on loopback, else the system's. TCP only.
+  std::string congestion = "auto";
   std::uint64_t max_bandwidth = 0;     ///< bytes/s of all bulk connections together; 0 = unlimited
   std::uint32_t bulk_connections = 1;  ///< how many bulk connections share max_bandwidth
 };

@@ -9,8 +9,8 @@ namespace godwit::uffd {
 
 /// How page content gets into the memfd behind the guest's back.
 enum class PlacementChoice : std::uint8_t {
-  kAuto,    ///< the faster one of the two here: measured, or alias when the memory is populated
-            ///< beforehand
+  /// The faster one of the two here: measured, or alias when the memory is populated beforehand.
+  kAuto,
   kAlias,   ///< copy through a second mapping; pwrite where some region has none
   kPwrite,  ///< write to the file
 };

@@ -11,9 +11,9 @@ namespace godwit::uffd {
 
 /// Whose faults a userfaultfd must be able to serve.
 enum class Mode : std::uint8_t {
-  kAllFaults,         ///< KVM guests: their faults are the kernel's own
-  kUserFaultsEnough,  ///< process guests: faults of user-mode code only will do where nothing more
-                      ///< is permitted
+  kAllFaults,  ///< KVM guests: their faults are the kernel's own
+  /// Process guests: faults of user-mode code are enough where nothing more is permitted.
+  kUserFaultsEnough,
 };
 
 /// What userfaultfd can do, as far as the project asks.
@@ -23,8 +23,8 @@ struct Features {
   bool missing_hugetlb = false;  ///< MISSING faults on hugetlbfs (v4.11)
   bool minor_hugetlb = false;    ///< MINOR faults and UFFDIO_CONTINUE on hugetlbfs (v5.13)
   bool wp = false;               ///< write-protect faults (v5.7)
-  bool wp_shmem =
-      false;  ///< write-protection of memfd memory, pages never touched included (v5.19)
+  /// Write-protection of memfd memory, pages never touched included (v5.19).
+  bool wp_shmem = false;
   bool wp_async = false;  ///< the kernel resolves write-protect faults itself (v6.7)
   friend bool operator==(const Features&, const Features&) = default;
 };

@@ -84,8 +84,8 @@ class PageScheduler {
   };
 
   DirtyLedger& ledger_;
-  std::mutex
-      mutex_;  // one lane at a time chooses: guards everything below but the pushing of hints
+  // One lane at a time chooses: guards everything below except the pushing of hints.
+  std::mutex mutex_;
   RoundCursor rest_;
   std::vector<HotPage> hot_;
   std::size_t next_hot_ = 0;

@@ -27,16 +27,18 @@ enum class FaultDecision : std::uint8_t {
 /// What a claim found.
 struct ClaimResult {
   bool claimed = false;
-  bool backed =
-      false;  ///< the file may hold old bytes of this page: zero must be written, not assumed
+  /// The file may hold old bytes of this page: zero must be written, not assumed.
+  bool backed = false;
 };
 
 // Every page at the target is in one of four states, one byte a page:
 //
-//   present  content valid (at first: a hole, which reads zero), perhaps not in the guest's page
-//   table absent   the source has a newer copy claimed  one owner writes it: compare-and-swap
-//   before the first byte, so two copies on two channels cannot tear it mapped   present, and the
-//   guest's page table has it
+//   present  the content is valid (at first a hole, which reads zero); the guest's page table may
+//            not have it yet
+//   absent   the source has a newer copy
+//   claimed  one owner writes it: a compare-and-swap before the first byte, so that two copies on
+//            two channels cannot mix
+//   mapped   present, and the guest's page table has it
 //
 // `requested` (a demand request is out) and `backed` (the file has bytes here) are orthogonal bits.
 // Zero means "present, a hole", so the table is a lazily populated mapping and costs nothing where
@@ -110,8 +112,8 @@ class PageStates {
   const Placing placing_;
   std::vector<Mapping> tables_;
   std::unique_ptr<MapBlocks> blocks_;
-  RegionBitmaps
-      announced_;  // chunks with a page that was ever absent: only these hold backed pages
+  // Chunks with a page that was ever absent: only these hold backed pages.
+  RegionBitmaps announced_;
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed
   std::atomic<std::uint64_t> absent_hash_{0};
   std::atomic<std::uint64_t> installed_{0};

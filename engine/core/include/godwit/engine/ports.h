@@ -18,17 +18,16 @@
 /// fakes.
 namespace godwit::engine {
 
-// ----------------------------------------------------------------------------------------------
-// memory
+// ------------------------------------------------------------------------------------------ memory
 
 /// One region of guest memory as this process sees it.
 struct MemoryRegion {
   std::uint64_t gpa = 0;  ///< guest-physical address of the first byte
   std::uint64_t page_count = 0;
   std::byte* guest = nullptr;  ///< the mapping that the guest runs on
-  std::byte* alias =
-      nullptr;  ///< a second mapping of the same file (target); null where there is none
-  int fd = -1;  ///< the memfd behind it, not owned; -1: private anonymous memory
+  /// A second mapping of the same file (target); null where there is none.
+  std::byte* alias = nullptr;
+  int fd = -1;               ///< the memfd behind it, not owned; -1: private anonymous memory
   std::uint64_t offset = 0;  ///< of the region in `fd`, bytes
   /// Pages of 4 KiB that the kernel allocates, maps and protects only together: 512 on hugetlbfs.
   /// Regions are then whole blocks, aligned to them.
@@ -60,8 +59,7 @@ class PopulatedScan {
   virtual Status scan(const std::function<void(PageRun)>& found) = 0;
 };
 
-// ----------------------------------------------------------------------------------------------
-// dirty tracking
+// ---------------------------------------------------------------------------------- dirty tracking
 
 /// Where producers mark written pages. Lock-free; any thread.
 class DirtySink {
@@ -87,8 +85,7 @@ class DirtySource {
   [[nodiscard]] virtual const char* name() const = 0;  ///< "log", "wp", ...: for the report
 };
 
-// ----------------------------------------------------------------------------------------------
-// the guest
+// --------------------------------------------------------------------------------------- the guest
 
 /// One named, versioned piece of machine state; `payload` is opaque to the engine.
 struct StateSection {
@@ -108,8 +105,8 @@ struct MachineDescription {
   std::vector<Region> regions;
   std::uint32_t vcpus = 0;
   std::string kind;  ///< "kvm" or "process"
-  std::vector<StateSection>
-      config;  ///< opaque blobs for the target's VMM (name "workload": its configuration)
+  /// Opaque blobs for the target's VMM (name "workload": its configuration).
+  std::vector<StateSection> config;
 };
 
 /// The moments of a guest's stop or start, CLOCK_MONOTONIC ns; 0 = did not happen.
@@ -151,8 +148,7 @@ class TargetGuest {
   [[nodiscard]] virtual RunEdge run_edge() const = 0;
 };
 
-// ----------------------------------------------------------------------------------------------
-// placing and faults
+// ------------------------------------------------------------------------------ placing and faults
 
 /// What placing content into a page does to the guest's page table.
 enum class Placing : std::uint8_t {
@@ -231,8 +227,7 @@ class TargetHost {
   virtual Result<Machine> create(const MachineDescription& description, const Options& options) = 0;
 };
 
-// ----------------------------------------------------------------------------------------------
-// transport
+// --------------------------------------------------------------------------------------- transport
 
 /// Receives what happens on a channel. Called from EventLoop::run_once() of the channel's loop
 /// only.

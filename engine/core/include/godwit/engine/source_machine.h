@@ -23,8 +23,9 @@ enum class SourceState : std::uint8_t {
   kDraining,  ///< everything sent; the target confirms
   kCompleted,
   kCancelling,  ///< waiting for the target's acknowledgement of a cancel
-  kSuspended,   ///< link lost after the decision: the memory is kept, the guest never resumed here
-                ///< by itself
+  /// The link was lost after the decision: the memory is kept, and the guest is never resumed here
+  /// automatically.
+  kSuspended,
   kRolledBack,  ///< ended, guest goes on here
   kFailed,      ///< ended before anything changed
 };

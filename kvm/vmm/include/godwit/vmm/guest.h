@@ -84,26 +84,26 @@ struct GuestTelemetry {
   struct Vcpu {
     std::uint64_t steps = 0;        ///< number of the last step
     std::int64_t last_step_ns = 0;  ///< its stamp
-    std::uint64_t last_counter =
-        0;  ///< the guest's counter (TSC, or ns for the process guest) in it
+    /// The guest's counter (TSC, or ns for the process guest) in it.
+    std::uint64_t last_counter = 0;
     std::int64_t first_step_ns = 0;  ///< first step since this process runs the guest; 0 = none yet
     std::uint64_t first_counter = 0;
     std::int64_t first_step_faults_ns = 0;  ///< longest touch inside that first step
     /// Of that first step, what passed after the vCPU was told to run here: its own time, and every
     /// fault in it, also those of code, stack and page tables, which lie outside of touches.
     std::int64_t first_step_here_ns = 0;
-    std::int64_t previous_step_ns =
-        0;  ///< last stamp at the source, from its state; 0 = never migrated
+    /// Last stamp at the source, from its state; 0 = never migrated.
+    std::int64_t previous_step_ns = 0;
     std::uint64_t previous_counter = 0;
     std::int64_t largest_step_ns = 0;  ///< the longest time between two steps since reset_stall()
   };
   std::vector<Vcpu> vcpus;
   std::uint64_t counter_hz = 1'000'000'000;
-  std::uint64_t guest_errors =
-      0;                    ///< wrong page, generation sum or canary register, step out of order
+  /// Wrong page, generation sum or canary register, step out of order.
+  std::uint64_t guest_errors = 0;
   std::string first_error;  ///< names page or register
-  std::uint64_t step_holes =
-      0;                   ///< steps that did not follow each other (also counted in guest_errors)
+  /// Steps that did not follow each other (also counted in guest_errors).
+  std::uint64_t step_holes = 0;
   Histogram slow_touches;  ///< touches longer than 5 us since this process runs the guest
 };
 
