@@ -4,12 +4,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include "command_line.h"
-#include "commands.h"
-#include "exit_code.h"
-#include "json.h"
-#include "report_json.h"
-#include "signals.h"
+#include "cli/command_line.h"
+#include "cli/exit_code.h"
+#include "cli/signals.h"
+#include "commands/commands.h"
+#include "control/json.h"
+#include "report/report_json.h"
 
 namespace godwit::app {
 namespace {

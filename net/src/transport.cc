@@ -6,9 +6,9 @@
 
 #include "godwit/base/fd.h"
 
-#include "connect.h"
-#include "loop_kind.h"
-#include "socket_options.h"
+#include "loops/loop_kind.h"
+#include "sockets/connect.h"
+#include "sockets/socket_options.h"
 
 namespace godwit::net {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "godwit/base/fd.h"
 
-#include "commands.h"
-#include "scenario.h"
+#include "commands/commands.h"
+#include "scenario/scenario.h"
 
 // godwit-lab: the judge of godwit's speed. Every run is a `godwit demo` with source and target as
 // processes of their own, and counts only if its guest has verified every page.

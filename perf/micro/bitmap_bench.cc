@@ -3,10 +3,10 @@
 
 #include "godwit/base/mapping.h"
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/dirty_ledger.h"
 #include "godwit/uffd/populated_scan.h"
 
 #include "bench.h"
+#include "books/dirty_ledger.h"
 
 // A guest of 4 GiB: atomic_bitmap.h, dirty_ledger.cc, populated_scan.cc. The argument is how many
 // pages lie between two that are marked.

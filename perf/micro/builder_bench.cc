@@ -1,8 +1,8 @@
 #include "godwit/base/mapping.h"
 #include "godwit/engine/options.h"
 
-#include "batch_builder.h"
 #include "bench.h"
+#include "source/batch_builder.h"
 
 // batch_builder.cc and guest_bytes.cc: a frame of 64 pages, copied and hashed because the guest
 // runs (live), or gathered and hashed where it lies. 256 MiB, so that pages come from memory and

@@ -1,6 +1,6 @@
 // The command line: one argument a line of input; each argument is also read as every kind of
 // value.
-#include "command_line.h"
+#include "cli/command_line.h"
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,8 @@
 #include "godwit/base/check.h"
 #include "godwit/base/units.h"
 
+#include "cli/units_text.h"
 #include "fuzz_target.h"
-#include "units_text.h"
 
 namespace godwit::fuzz {
 namespace {

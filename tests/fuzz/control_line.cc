@@ -8,10 +8,10 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
 
-#include "control_socket.h"
+#include "control/control_socket.h"
+#include "control/migration_request.h"
 #include "fuzz_target.h"
-#include "migration_request.h"
-#include "report_json.h"
+#include "report/report_json.h"
 
 namespace godwit::fuzz {
 namespace {

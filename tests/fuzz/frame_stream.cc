@@ -12,7 +12,7 @@
 
 #include "check_message.h"
 #include "fuzz_target.h"
-#include "golden_frames.h"
+#include "support/golden_frames.h"
 
 namespace godwit::fuzz {
 namespace {

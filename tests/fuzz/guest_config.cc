@@ -4,7 +4,7 @@
 #include "godwit/vmm/guest.h"
 
 #include "fuzz_target.h"
-#include "workload_plan.h"
+#include "workload/workload_plan.h"
 
 namespace godwit::fuzz {
 namespace {

@@ -3,13 +3,13 @@
 #include <deque>
 #include <memory>
 
-#include "godwit/engine/convergence.h"
-#include "godwit/engine/dirty_collector.h"
-#include "godwit/engine/dirty_ledger.h"
-#include "godwit/engine/page_scheduler.h"
 #include "godwit/wire/format.h"
 
+#include "books/dirty_collector.h"
+#include "books/dirty_ledger.h"
+#include "books/page_scheduler.h"
 #include "dirty_models.h"
+#include "policy/switch_policy.h"
 #include "simulator.h"
 
 namespace godwit::sim {

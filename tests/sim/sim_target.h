@@ -3,8 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "godwit/engine/page_states.h"
-
+#include "books/page_states.h"
 #include "simulator.h"
 
 namespace godwit::sim {

@@ -6,8 +6,8 @@
 
 #include "godwit/base/random.h"
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/dirty_collector.h"
 
+#include "books/dirty_collector.h"
 #include "stress_size.h"
 
 namespace godwit::engine {

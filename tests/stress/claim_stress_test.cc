@@ -6,9 +6,9 @@
 #include <gtest/gtest.h>
 
 #include "godwit/base/random.h"
-#include "godwit/engine/page_scheduler.h"
-#include "godwit/engine/page_states.h"
 
+#include "books/page_scheduler.h"
+#include "books/page_states.h"
 #include "stress_size.h"
 
 namespace godwit::engine {

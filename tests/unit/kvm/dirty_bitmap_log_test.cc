@@ -12,7 +12,7 @@
 #include "godwit/base/units.h"
 #include "godwit/kvm/vcpu_thread.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 #include "tiny_machine.h"
 
 namespace godwit::kvm {

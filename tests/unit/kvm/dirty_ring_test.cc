@@ -17,7 +17,7 @@
 #include "godwit/engine/atomic_bitmap.h"
 #include "godwit/kvm/vcpu_thread.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 #include "tiny_machine.h"
 
 namespace godwit::kvm {

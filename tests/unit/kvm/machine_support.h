@@ -10,7 +10,7 @@
 #include "godwit/base/units.h"
 #include "godwit/vmm/guest.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 
 namespace godwit::vmm {
 

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 
 namespace godwit::kvm {
 namespace {

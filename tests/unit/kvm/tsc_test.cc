@@ -12,7 +12,7 @@
 #include "godwit/kvm/vcpu_state.h"
 #include "godwit/kvm/vm.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 
 namespace godwit::kvm {
 namespace {

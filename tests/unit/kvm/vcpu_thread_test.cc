@@ -11,7 +11,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/random.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 #include "tiny_machine.h"
 
 namespace godwit::kvm {

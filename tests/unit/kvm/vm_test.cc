@@ -6,7 +6,7 @@
 #include "godwit/base/units.h"
 #include "godwit/kvm/vcpu.h"
 
-#include "require_kvm.h"
+#include "support/require_kvm.h"
 
 namespace godwit::kvm {
 namespace {

@@ -18,7 +18,7 @@
 #include "godwit/net/socket.h"
 #include "godwit/net/transport.h"
 
-#include "../../require.h"
+#include "support/require.h"
 
 namespace godwit::net {
 

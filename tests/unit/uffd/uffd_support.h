@@ -19,7 +19,7 @@
 #include "godwit/engine/ports.h"
 #include "godwit/uffd/uffd.h"
 
-#include "../../require.h"
+#include "support/require.h"
 
 /// Leaves the test with the reason when this host has no userfaultfd that can do `needed`; a
 /// failure instead where GODWIT_REQUIRE names uffd.

@@ -10,7 +10,7 @@
 
 #include "godwit/wire/frame.h"
 
-#include "golden_frames.h"
+#include "support/golden_frames.h"
 
 namespace godwit::wire {
 namespace {

@@ -3,7 +3,6 @@
 #include <functional>
 #include <memory>
 
-#include "godwit/engine/dirty_collector.h"
 #include "godwit/engine/options.h"
 #include "godwit/engine/ports.h"
 #include "godwit/engine/report.h"

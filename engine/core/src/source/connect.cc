@@ -1,0 +1,276 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/engine/target_machine.h"
+#include "godwit/wire/negotiate.h"
+
+#include "link/figures_codec.h"
+#include "source/session_impl.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::size_t kControlReadAhead = 8192;
+
+}  // namespace
+
+Status SourceSession::Impl::connect() {
+  std::string why;
+  tracking_ = options_.mode == Mode::kStopAndCopy ? nullptr : guest_.dirty_source(why);
+  if (tracking_ == nullptr && (options_.mode == Mode::kHybrid || options_.mode == Mode::kPrecopy)) {
+    return fail(ErrorCode::kUnsupported, "dirty tracking", why);
+  }
+  report_.dirty_source = tracking_ != nullptr ? tracking_->name() : "none";
+  GODWIT_TRY_ASSIGN(
+      auto channel,
+      transport_.connect(ChannelKind::kControl, Deadline::after_ns(options_.timeout_ns)));
+  control_ =
+      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead);
+  GODWIT_TRY(control_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
+       .on_sent = [this] { maybe_cut(); },
+       .on_error = [this](const Error& error) { on_link_error(error); }}));
+  push(SourceEvent::kConnected);
+  return {};
+}
+
+wire::Hello SourceSession::Impl::hello(wire::ChannelKind kind) const {
+  wire::Hello hello;
+  hello.versions_offered = {wire::kProtocolVersion};
+  hello.features_offered = wire::kFeatureZeroRuns | wire::kFeaturePostcopy;
+  if (options_.checksum) {
+    hello.features_offered |= wire::kFeatureBodyHash;
+  }
+  hello.features_required = options_.checksum ? wire::kFeatureBodyHash : 0;
+  hello.session_id = session_id_;
+  hello.role = wire::Role::kSource;
+  hello.channel_kind = kind;
+  hello.session_epoch = epoch_;
+  return hello;
+}
+
+Status SourceSession::Impl::send_hello() {
+  control_->send(wire::MessageType::kHello, hello(wire::ChannelKind::kControl));
+  return {};
+}
+
+Status SourceSession::Impl::describe() {
+  const auto description = guest_.describe();
+  wire::Describe message;
+  message.mode = static_cast<wire::Mode>(options_.mode);
+  message.prealloc = options_.prealloc;
+  message.bulk_channels = static_cast<std::uint8_t>(options_.channels);
+  message.postcopy_possible = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
+  message.vcpus = description.vcpus;
+  message.kind = description.kind;
+  for (const auto& region : description.regions) {
+    message.regions.push_back({region.gpa, region.page_count});
+  }
+  message.config = to_wire(description.config);
+  GODWIT_TRY(wire::validate(message));
+  report_.pages_total = guest_.memory().page_count();
+  control_->send(wire::MessageType::kDescribe, message);
+  return {};
+}
+
+Status SourceSession::Impl::open_channels() {
+  const auto deadline = Deadline::after_ns(options_.timeout_ns);
+  bulk_ = std::make_unique<SourceBulk>(
+      BulkShared{guest_.memory(),
+                 options_,
+                 ledger_,
+                 scheduler_,
+                 sent_after_switch_,
+                 sent_as_zero_,
+                 sent_twice_,
+                 switch_requested_,
+                 counters_},
+      BulkEvents{.progressed = [this] { wake(); },
+                 .failed = [this](const Error& error) { error_from_thread(error); },
+                 .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }},
+      hello(wire::ChannelKind::kBulk));
+  GODWIT_TRY(bulk_->open(transport_, deadline));
+  GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
+  urgent_ = std::make_unique<SourceUrgent>(
+      SourceUrgent::Shared{guest_.memory(),
+                           options_,
+                           ledger_,
+                           scheduler_,
+                           sent_after_switch_,
+                           sent_as_zero_,
+                           sent_twice_,
+                           urgent_frame_bytes_},
+      transport_,
+      std::move(urgent),
+      hello(wire::ChannelKind::kUrgent),
+      SourceUrgent::Events{
+          .opened =
+              [this] {
+                urgent_open_.store(true, std::memory_order_release);
+                wake();
+              },
+          .failed = [this](const Error& error) { error_from_thread(error); },
+          .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }});
+  GODWIT_TRY(urgent_->start());
+  report_.transport = transport_.name();
+  report_.congestion = transport_.congestion();
+  return {};
+}
+
+void SourceSession::Impl::on_link_error(const Error& error) {
+  if (machine_.state() == SourceState::kCompleted) {
+    return;
+  }
+  note_error(error, "source");
+  push(SourceEvent::kLinkLost);
+}
+
+void SourceSession::Impl::error_from_thread(const Error& error) {
+  {
+    const std::lock_guard lock(loop_mutex_);
+    if (!thread_error_) {
+      thread_error_ = error;
+    }
+  }
+  wake();
+}
+
+void SourceSession::Impl::refused_by_target(const wire::Refuse& refuse) {
+  {
+    const std::lock_guard lock(loop_mutex_);
+    thread_refusal_ = refuse;
+  }
+  wake();
+}
+
+void SourceSession::Impl::take_error() {
+  std::optional<Error> error;
+  std::optional<wire::Refuse> refusal;
+  {
+    const std::lock_guard lock(loop_mutex_);
+    error.swap(thread_error_);
+    refusal.swap(thread_refusal_);
+  }
+  if (refusal) {
+    peer_gave_up(refusal->code, refusal->phase, refusal->text);
+  }
+  if (error) {
+    on_link_error(*error);
+  }
+}
+
+Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
+  progress_ns_ = monotonic_ns();
+  using wire::MessageType;
+  switch (frame.header.type) {
+    case MessageType::kWelcome: {
+      GODWIT_TRY_ASSIGN(auto welcome, wire::decode_welcome(frame.body));
+      GODWIT_TRY(wire::check_welcome(hello(wire::ChannelKind::kControl), welcome));
+      session_id_ = welcome.session_id;
+      epoch_ = welcome.session_epoch;
+      control_->agree(welcome);
+      control_->set_epoch(epoch_);
+      push(SourceEvent::kWelcome);
+      return {};
+    }
+    case MessageType::kAccept: {
+      GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
+      report_.target.placement = accept.placement;
+      // Whatever the peer says: it was within the time since the begin.
+      stamps_.prealloc_ns = static_cast<std::int64_t>(std::min(
+          accept.prealloc_ns, static_cast<std::uint64_t>(monotonic_ns() - stamps_.began_ns)));
+      report_.target.prealloc_ns = stamps_.prealloc_ns;
+      target_maps_ = accept.placing_maps;
+      if (machine_.state() != SourceState::kSetup || bulk_) {
+        return fail(ErrorCode::kProtocol, "accept", "out of place");
+      }
+      // Rounds begin when the target has answered on all page channels: see look_around().
+      if (const auto opened = open_channels(); !opened && !interrupted(opened.error())) {
+        return opened;
+      }
+      return {};
+    }
+    case MessageType::kReady:
+      GODWIT_TRY(check_epoch(frame, "READY"));
+      if (options_.injection.fault == InjectedFault::kCutBeforeCommit) {
+        cut("injected: the link is cut before COMMIT");
+        return {};
+      }
+      on_ready();
+      return {};
+    case MessageType::kRunning: {
+      GODWIT_TRY(check_epoch(frame, "RUNNING"));
+      GODWIT_TRY_ASSIGN(running_, wire::decode_running(frame.body));
+      stamps_.running_received_ns = monotonic_ns();
+      push(SourceEvent::kRunning);
+      return {};
+    }
+    case MessageType::kNotStarted: {
+      // The one message that lets the source run its guest again after the decision.
+      GODWIT_TRY(check_epoch(frame, "NOT_STARTED"));
+      GODWIT_TRY_ASSIGN(auto not_started, wire::decode_not_started(frame.body));
+      note_error(make_error(not_started.code, "target", not_started.text), "target");
+      push(SourceEvent::kNotStarted);
+      return {};
+    }
+    case MessageType::kComplete: {
+      GODWIT_TRY_ASSIGN(auto complete, wire::decode_complete(frame.body));
+      GODWIT_TRY_ASSIGN(report_.target, decode_figures(complete.figures));
+      report_.target.prealloc_ns = stamps_.prealloc_ns;
+      push(SourceEvent::kComplete);
+      return {};
+    }
+    case MessageType::kCancelAck:
+      push(SourceEvent::kCancelAcked);
+      return {};
+    case MessageType::kRefuse: {
+      GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
+      peer_gave_up(refuse.code, refuse.phase, refuse.text);
+      return {};
+    }
+    case MessageType::kAbort: {
+      GODWIT_TRY_ASSIGN(auto abort, wire::decode_abort(frame.body));
+      peer_gave_up(abort.code, abort.phase, abort.text);
+      return {};
+    }
+    default:
+      return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
+  }
+}
+
+Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char* what) const {
+  if (frame.header.epoch != epoch_) {
+    return fail(ErrorCode::kProtocol, "epoch", fmt::format("{} of another epoch", what));
+  }
+  return {};
+}
+
+/// What is known already comes before the decision: a link that is broken, a cancel.
+void SourceSession::Impl::on_ready() {
+  take_error();
+  auto fate = Fate::kOpen;
+  if (control_->broken() ||
+      !fate_.compare_exchange_strong(fate, Fate::kDecided, std::memory_order_acq_rel)) {
+    return;
+  }
+  push(SourceEvent::kReady);
+}
+
+void SourceSession::Impl::peer_gave_up(ErrorCode code,
+                                       std::uint16_t phase,
+                                       const std::string& text) {
+  if (!report_.error) {
+    const auto state = phase >= 1 && phase <= static_cast<std::uint16_t>(TargetState::kFailed)
+                           ? static_cast<TargetState>(phase)
+                           : TargetState::kFailed;
+    report_.error =
+        EndError{make_error(code, "target", text), "target", std::string(to_string(state))};
+  }
+  push(SourceEvent::kPeerAbort);
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,342 @@
+#include "source/lane.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/thread.h"
+#include "godwit/wire/negotiate.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::size_t kReadAhead = 8192;
+
+}  // namespace
+
+SourceLane::Slot::Slot(SourceLane& lane,
+                       std::unique_ptr<FrameChannel> frame_channel,
+                       std::uint32_t number)
+    : channel(std::move(frame_channel)),
+      index(number),
+      cursor(lane.bulk_.shared_.ledger, number, lane.bulk_.shared_.options.channels),
+      frames{BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options),
+             BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options)} {}
+
+Status SourceLane::add_channel(std::unique_ptr<Channel> channel,
+                               std::uint32_t index,
+                               Deadline deadline) {
+  auto& slot = *slots_.emplace_back(std::make_unique<Slot>(
+      *this,
+      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead),
+      index));
+  // The target does not wait long for a connection that says nothing.
+  auto hello = bulk_.hello_;
+  hello.channel_index = static_cast<std::uint16_t>(index);
+  GODWIT_TRY(slot.channel->greet(hello, deadline));
+  GODWIT_TRY(slot.channel->attach(
+      *loop_,
+      {.on_frame = [this, &slot](const wire::FrameView& frame) { return on_frame(slot, frame); },
+       .on_sent = [this, &slot] { on_sent(slot); },
+       .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
+  return {};
+}
+
+Status SourceLane::start(const std::string& name) {
+  progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  GODWIT_TRY_ASSIGN(thread_, try_start_thread(name, ThreadRole::kBulk, [this] { run(); }));
+  return {};
+}
+
+void SourceLane::stop() {
+  if (thread_.joinable()) {
+    // release: pairs with the loads in the thread.
+    stopping_.store(true, std::memory_order_release);
+    loop_->wake();
+    thread_.join();
+  }
+}
+
+void SourceLane::shut_down() {
+  for (auto& slot : slots_) {
+    slot->channel->channel().shut_down();
+  }
+}
+
+std::uint64_t SourceLane::bytes_moved() const {
+  std::uint64_t sum = 0;
+  for (const auto& slot : slots_) {
+    sum += slot->channel->channel().bytes_sent() + slot->channel->channel().bytes_received();
+  }
+  return sum;
+}
+
+void SourceLane::fail_unless_stopping(const Error& error) {
+  // acquire: pairs with stop(), which may have caused the error.
+  if (!stopping_.load(std::memory_order_acquire)) {
+    bulk_.events_.failed(error);
+  }
+}
+
+// ------------------------------------------------------------------------------------------ orders
+
+void SourceLane::give(const SourceBulk::Order& order,
+                      std::vector<std::vector<PageRun>>& stale_by_channel) {
+  {
+    const std::lock_guard lock(order_mutex_);
+    next_order_ = order;
+    for (auto& slot : slots_) {
+      slot->stale = std::exchange(stale_by_channel[slot->index], {});
+    }
+  }
+  loop_->wake();
+}
+
+void SourceLane::take_order() {
+  {
+    const std::lock_guard lock(order_mutex_);
+    if (!next_order_) {
+      return;
+    }
+    order_ = *std::exchange(next_order_, std::nullopt);
+    for (auto& slot : slots_) {
+      announce(*slot);
+    }
+  }
+  using Work = SourceBulk::Work;
+  // With the guest stopped it waits for this lane; after the switch it waits for the urgent loop.
+  const bool blackout = order_.work == Work::kRound && !order_.live;
+  set_thread_role(blackout || order_.work == Work::kBarrier ? ThreadRole::kUrgent
+                                                            : ThreadRole::kBulk);
+  barriers_out_ = 0;
+  for (auto& slot : slots_) {
+    slot->finished = false;
+    slot->cursor.restart();
+    if (order_.work == Work::kBarrier) {
+      slot->channel->send(wire::MessageType::kBarrier, wire::Barrier{order_.barrier_id});
+      ++barriers_out_;
+    }
+  }
+}
+
+void SourceLane::announce(Slot& slot) {
+  wire::Stale message;
+  for (const auto run : slot.stale) {
+    message.runs.push_back(run);
+    if (message.runs.size() == wire::kMaxStaleRuns) {
+      slot.channel->send(wire::MessageType::kStale, std::exchange(message, {}));
+    }
+  }
+  if (!message.runs.empty()) {
+    slot.channel->send(wire::MessageType::kStale, message);
+  }
+  slot.stale.clear();
+}
+
+void SourceLane::complete_order() {
+  order_ = {};
+  // release: pairs with orders_done().
+  done_.fetch_add(1, std::memory_order_release);
+  bulk_.events_.progressed();
+}
+
+// ------------------------------------------------------------------------------------------ thread
+
+void SourceLane::run() {
+  while (!stopping_.load(std::memory_order_acquire)) {
+    take_order();
+    const bool more = pump();
+    const auto wait_ns = more ? 0 : paced_until_ns_ != 0 ? paced_until_ns_ : INT64_MAX;
+    if (auto ran = loop_->run_once(Deadline{wait_ns}); !ran) {
+      fail_unless_stopping(ran.error());
+      return;
+    }
+  }
+}
+
+Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
+  progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  switch (frame.header.type) {
+    case wire::MessageType::kWelcome: {
+      GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
+      if (std::exchange(slot.open, true)) {
+        return fail(ErrorCode::kProtocol, "bulk channel", "a second WELCOME");
+      }
+      GODWIT_TRY(wire::check_welcome(bulk_.hello_, welcome));
+      slot.channel->agree(welcome);
+      slot.channel->set_epoch(welcome.session_epoch);
+      // release: pairs with all_open().
+      bulk_.open_.fetch_add(1, std::memory_order_release);
+      bulk_.events_.progressed();
+      return {};
+    }
+    case wire::MessageType::kBarrierAck: {
+      GODWIT_TRY_ASSIGN(const auto ack, wire::decode_barrier_ack(frame.body));
+      if (order_.work != SourceBulk::Work::kBarrier || slot.finished) {
+        return fail(ErrorCode::kProtocol, "barrier", "an acknowledgement that nobody waits for");
+      }
+      if (ack.id != order_.barrier_id) {
+        return fail(ErrorCode::kProtocol, "barrier", "acknowledgement of another barrier");
+      }
+      slot.finished = true;
+      if (--barriers_out_ == 0) {
+        complete_order();
+      }
+      return {};
+    }
+    case wire::MessageType::kRefuse: {
+      GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
+      bulk_.events_.refused(refuse);
+      return {};
+    }
+    default:
+      return fail(ErrorCode::kProtocol, "bulk channel", "a message that does not belong here");
+  }
+}
+
+void SourceLane::on_sent(Slot& slot) {
+  progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  if (slot.on_the_way == nullptr) {
+    return;
+  }
+  const auto& plan = std::exchange(slot.on_the_way, nullptr)->plan();
+  for (std::uint32_t i = 0; i < plan.count; ++i) {
+    bulk_.shared_.ledger.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
+  }
+}
+
+// ------------------------------------------------------------------------------------------ pages
+
+bool SourceLane::round_is_cut() const {
+  // acquire: pairs with the request; the pages that are left stay pending.
+  return order_.live && bulk_.shared_.switch_requested.load(std::memory_order_acquire);
+}
+
+/// Keeps the channels busy; returns whether there is more to do right now.
+bool SourceLane::pump() {
+  using Work = SourceBulk::Work;
+  paced_until_ns_ = 0;
+  // acquire: pairs with halt().
+  if ((order_.work != Work::kRound && order_.work != Work::kStream) ||
+      bulk_.halted_.load(std::memory_order_acquire)) {
+    return false;
+  }
+  bool sent = false;
+  for (auto& slot : slots_) {
+    sent = feed(*slot) || sent;
+  }
+  // The sockets work on these frames while the next are copied and hashed. Not so after the switch:
+  // there a page is claimed only when the socket can take it, so that a demand request seldom finds
+  // its page in a waiting frame.
+  if (sent && order_.work == Work::kRound) {
+    if (auto ran = loop_->run_once(Deadline{0}); !ran) {
+      fail_unless_stopping(ran.error());
+      return false;
+    }
+    for (auto& slot : slots_) {
+      if (!slot->have_next && !slot->finished && !round_is_cut()) {
+        prepare(*slot);
+      }
+    }
+  }
+  bool all_done = true;
+  bool more = false;
+  for (const auto& slot : slots_) {
+    all_done = all_done && slot->finished && slot->channel->idle();
+    more = more || (!slot->finished && slot->channel->idle());
+  }
+  if (all_done) {
+    complete_order();
+    return false;
+  }
+  return more && paced_until_ns_ == 0;
+}
+
+/// Whether the limit of bandwidth lets nothing be sent now.
+bool SourceLane::is_paced(std::int64_t now) {
+  const std::lock_guard lock(bulk_.pacer_mutex_);
+  if (bulk_.pacer_.may_send(now)) {
+    return false;
+  }
+  paced_until_ns_ = bulk_.pacer_.next_ns();
+  progress_ns_.store(now, std::memory_order_relaxed);
+  return true;
+}
+
+/// Sends the next frame of one channel if the socket can take it; returns whether it did.
+bool SourceLane::feed(Slot& slot) {
+  if (slot.finished || !slot.channel->idle()) {
+    return false;
+  }
+  const auto now = monotonic_ns();
+  if (streaming() && is_paced(now)) {
+    return false;  // a page that waits is not claimed: see docs/adr/0003-claim-at-hand-over.md
+  }
+  if ((round_is_cut() && !slot.have_next) || (!slot.have_next && !prepare(slot))) {
+    if (streaming()) {
+      slot.channel->send(wire::MessageType::kBackgroundEnd,
+                         wire::BackgroundEnd{slot.background_pages});
+    }
+    slot.finished = true;
+    return false;
+  }
+  if (!streaming() && is_paced(now)) {
+    return false;
+  }
+  {
+    const std::lock_guard lock(bulk_.pacer_mutex_);
+    bulk_.pacer_.spent(slot.frames[slot.next_frame].body_length(), now);
+  }
+  send_next(slot);
+  return true;
+}
+
+bool SourceLane::prepare(Slot& slot) {
+  PageBatchPlan plan;
+  slot.have_next =
+      streaming() ? bulk_.shared_.scheduler.next_background(plan) : slot.cursor.next(plan);
+  if (slot.have_next) {
+    slot.frames[slot.next_frame].build(
+        plan, streaming() ? wire::PagePhase::kBackground : wire::PagePhase::kPrecopy, order_.live);
+  }
+  return slot.have_next;
+}
+
+void SourceLane::send_next(Slot& slot) {
+  auto& frame = slot.frames[slot.next_frame];
+  slot.channel->send_pages(frame.parts(),
+                           frame.body_length(),
+                           frame.body_hash(),
+                           bulk_.shared_.options.checksum ? 0 : wire::kNoBodyHash);
+  slot.on_the_way = &frame;
+  slot.next_frame ^= 1U;
+  slot.have_next = false;
+  account(slot, frame);
+}
+
+void SourceLane::account(Slot& slot, const BatchBuilder& frame) {
+  auto& counters = bulk_.shared_.counters;
+  const auto add = [](std::atomic<std::uint64_t>& counter, std::uint64_t value) {
+    counter.fetch_add(value, std::memory_order_relaxed);  // published by complete_order()
+  };
+  const auto pages = frame.data_pages() + frame.zero_pages();
+  frame.note_zero_pages(bulk_.shared_.sent_as_zero);
+  add(counters.payload_bytes, std::uint64_t{frame.data_pages()} * kPageBytes);
+  add(counters.frame_bytes, frame.body_length());
+  if (!streaming()) {
+    add(counters.precopy_pages, pages);
+    return;
+  }
+  add(counters.background_pages, pages);
+  add(counters.prefetched_pages, frame.plan().prefetched);
+  slot.background_pages += pages;
+  for (std::uint32_t i = 0; i < frame.plan().count; ++i) {
+    const auto page = frame.plan().pages[i];
+    const auto mask = 1ULL << (page % 64);
+    if ((bulk_.shared_.sent_after_switch[frame.plan().region].set(page / 64, mask) & mask) != 0) {
+      bulk_.shared_.sent_twice.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "source/lanes.h"
+
+namespace godwit::engine {
+
+/// One thread of the source's bulk channels: carries out the orders of SourceBulk on its channels.
+class SourceLane {
+ public:
+  SourceLane(SourceBulk& bulk, std::unique_ptr<EventLoop> loop)
+      : bulk_(bulk), loop_(std::move(loop)) {}
+  ~SourceLane() { stop(); }
+  SourceLane(const SourceLane&) = delete;
+  SourceLane& operator=(const SourceLane&) = delete;
+
+  /// Before start() only.
+  Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index, Deadline deadline);
+  Status start(const std::string& name);
+  void stop();
+  void wake() { loop_->wake(); }
+  void shut_down();
+
+  /// Hands over an order with the announcements of all channels. Requires: the last one is done.
+  void give(const SourceBulk::Order& order, std::vector<std::vector<PageRun>>& stale_by_channel);
+  [[nodiscard]] std::uint64_t orders_done() const {
+    // acquire: pairs with complete_order(): the counters and books of the order are visible.
+    return done_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint64_t bytes_moved() const;
+  [[nodiscard]] std::int64_t progress_ns() const {
+    return progress_ns_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Slot {
+    Slot(SourceLane& lane, std::unique_ptr<FrameChannel> frames, std::uint32_t number);
+    std::unique_ptr<FrameChannel> channel;
+    std::uint32_t index;
+    bool open = false;  // the target has answered
+    RoundCursor cursor;
+    std::array<BatchBuilder, 2> frames;
+    unsigned next_frame = 0;
+    bool have_next = false;  // frames[next_frame] is built and not sent
+    BatchBuilder* on_the_way = nullptr;
+    bool finished = false;  // nothing left of this order
+    std::vector<PageRun> stale;
+    std::uint64_t background_pages = 0;
+  };
+
+  void run();
+  Status on_frame(Slot& slot, const wire::FrameView& frame);
+  void on_sent(Slot& slot);
+  void take_order();
+  void announce(Slot& slot);
+  bool pump();
+  bool is_paced(std::int64_t now);
+  bool feed(Slot& slot);
+  bool prepare(Slot& slot);
+  void send_next(Slot& slot);
+  void account(Slot& slot, const BatchBuilder& frame);
+  void complete_order();
+  [[nodiscard]] bool round_is_cut() const;
+  [[nodiscard]] bool streaming() const { return order_.work == SourceBulk::Work::kStream; }
+  void fail_unless_stopping(const Error& error);
+
+  SourceBulk& bulk_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
+  std::vector<std::unique_ptr<Slot>> slots_;
+  SourceBulk::Order order_;  // what is being done
+  std::uint32_t barriers_out_ = 0;
+  std::int64_t paced_until_ns_ = 0;  // 0 = not waiting
+
+  std::mutex order_mutex_;  // once an order: guards next_order_ and the slots' stale runs
+  std::optional<SourceBulk::Order> next_order_;
+  std::atomic<std::uint64_t> done_{0};
+  std::atomic<std::int64_t> progress_ns_{0};
+  std::atomic<bool> stopping_{false};
+  std::jthread thread_;
+};
+
+}  // namespace godwit::engine

@@ -1,0 +1,132 @@
+#include "source/lanes.h"
+
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "source/lane.h"
+
+namespace godwit::engine {
+namespace {
+
+/// A lane copies and hashes at the speed of one core, so half of the cores may have one; two where
+/// there are fewer than four, since a lane often waits for its sockets.
+std::uint32_t lane_count(std::uint32_t channels) {
+  return std::min(channels, std::max(2U, std::thread::hardware_concurrency() / 2));
+}
+
+}  // namespace
+
+SourceBulk::SourceBulk(BulkShared shared, BulkEvents events, wire::Hello hello)
+    : shared_(shared),
+      events_(std::move(events)),
+      hello_(std::move(hello)),
+      pacer_(shared.options.max_bandwidth),
+      stale_(shared.options.channels) {}
+
+SourceBulk::~SourceBulk() {
+  stop();
+}
+
+Status SourceBulk::open(Transport& transport, Deadline deadline) {
+  const auto channels = shared_.options.channels;
+  const auto lanes = lane_count(channels);
+  for (std::uint32_t i = 0; i < lanes; ++i) {
+    GODWIT_TRY_ASSIGN(auto loop, transport.make_loop());
+    lanes_.push_back(std::make_unique<SourceLane>(*this, std::move(loop)));
+  }
+  for (std::uint32_t i = 0; i < channels; ++i) {
+    GODWIT_TRY_ASSIGN(auto channel, transport.connect(ChannelKind::kBulk, deadline));
+    GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(channel), i, deadline));
+  }
+  for (std::uint32_t i = 0; i < lanes; ++i) {
+    GODWIT_TRY(lanes_[i]->start(fmt::format("godwit-bulk{}", i)));
+  }
+  return {};
+}
+
+bool SourceBulk::all_open() const {
+  // acquire: pairs with the lanes' count of answers.
+  return open_.load(std::memory_order_acquire) == shared_.options.channels;
+}
+
+void SourceBulk::announce(PageRun run) {
+  const auto channels = shared_.options.channels;
+  if (channels == 1) {
+    stale_[0].push_back(run);
+    return;
+  }
+  while (run.count != 0) {
+    const auto room = wire::kChunkPages - run.first % wire::kChunkPages;
+    const PageRun part{run.region, run.first, std::min(room, run.count)};
+    stale_[wire::channel_of({part.region, part.first}, channels)].push_back(part);
+    run.first += part.count;
+    run.count -= part.count;
+  }
+}
+
+void SourceBulk::issue(const Order& order) {
+  ++issued_;
+  for (auto& lane : lanes_) {
+    lane->give(order, stale_);
+  }
+}
+
+void SourceBulk::start_round(bool live) {
+  issue({.work = Work::kRound, .live = live});
+}
+
+void SourceBulk::send_barrier(std::uint64_t id) {
+  issue({.work = Work::kBarrier, .barrier_id = id});
+}
+
+void SourceBulk::start_stream() {
+  issue({.work = Work::kStream});
+}
+
+bool SourceBulk::done() const {
+  return std::ranges::all_of(lanes_,
+                             [this](const auto& lane) { return lane->orders_done() == issued_; });
+}
+
+void SourceBulk::halt() {
+  // release: pairs with pump().
+  halted_.store(true, std::memory_order_release);
+}
+
+void SourceBulk::wake() {
+  for (auto& lane : lanes_) {
+    lane->wake();
+  }
+}
+
+void SourceBulk::shut_down() {
+  for (auto& lane : lanes_) {
+    lane->shut_down();
+  }
+}
+
+void SourceBulk::stop() {
+  for (auto& lane : lanes_) {
+    lane->stop();
+  }
+}
+
+std::uint64_t SourceBulk::bytes_moved() const {
+  std::uint64_t sum = 0;
+  for (const auto& lane : lanes_) {
+    sum += lane->bytes_moved();
+  }
+  return sum;
+}
+
+std::int64_t SourceBulk::progress_ns() const {
+  std::int64_t latest = 0;
+  for (const auto& lane : lanes_) {
+    latest = std::max(latest, lane->progress_ns());
+  }
+  return latest;
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,208 @@
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/thread.h"
+
+#include "policy/switch_policy.h"
+#include "source/guest_bytes.h"
+#include "source/session_impl.h"
+
+namespace godwit::engine {
+namespace {
+
+// How stale-page is sure to hit: a mark may tell of a write that was sent all the same, because the
+// page went after it, and to lose that mark loses nothing. So the marks of a few pages are lost,
+// and when the guest has stopped, the first one that has changed since its mark was lost, and hence
+// since it was sent, stays lost; the others are made good.
+constexpr std::size_t kMostLost = 64;
+
+}  // namespace
+
+Status SourceSession::Impl::begin_rounds() {
+  if (machine_.state() != SourceState::kFinalRound) {
+    // The handshake has deadlines; the rounds have time, and guests want the cores.
+    set_thread_role(ThreadRole::kBulk);
+  }
+  rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  if (machine_.state() == SourceState::kFinalRound) {
+    // The guest is stopped: what is left goes now, inside the blackout.
+    GODWIT_TRY(sync_dirty(in_band()));
+    if (tracking_ == nullptr) {
+      GODWIT_TRY(announce_populated(in_band()));
+    }
+    begin_round();
+    return {};
+  }
+  stamps_.precopy_began_ns = monotonic_ns();
+  if (options_.mode == Mode::kStopAndCopy) {
+    push(SourceEvent::kSwitchPaused);
+    return {};
+  }
+  if (tracking_ != nullptr) {
+    collector_.attach(ledger_.dirty());
+    // Armed before the scan: a page written for the first time meanwhile is found by one of the
+    // two.
+    GODWIT_TRY(tracking_->start(collector_));
+    tracking_started_ = true;
+    GODWIT_TRY(announce_populated(in_band()));
+  }
+  if (options_.mode == Mode::kPostcopy) {
+    push(SourceEvent::kSwitchLive);
+    return {};
+  }
+  begin_round();
+  return {};
+}
+
+DirtyLedger::Announce SourceSession::Impl::in_band() {
+  return [this](PageRun run) { bulk_->announce(run); };
+}
+
+Status SourceSession::Impl::announce_populated(const DirtyLedger::Announce& announce) {
+  return guest_.populated().scan([&](PageRun run) { ledger_.add_pending(run, announce); });
+}
+
+Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
+  last_dirtied_ = 0;
+  if (!tracking_started_) {
+    return {};
+  }
+  GODWIT_TRY(tracking_->sync());
+  const auto pending_before = ledger_.pending_pages();
+  const bool lose = options_.injection.fault == InjectedFault::kStalePage;
+  last_dirtied_ =
+      lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
+           : ledger_.absorb_dirty(announce);
+  if (lose && stopped_) {
+    settle_loss(announce);
+  }
+  newly_pending_ = ledger_.pending_pages() - pending_before;
+  return {};
+}
+
+bool SourceSession::Impl::loses(PageId page) {
+  if (report_.injected_page) {
+    return *report_.injected_page == page;
+  }
+  for (const auto& lost : lost_) {
+    if (lost.page == page) {
+      return true;
+    }
+  }
+  if (stopped_ || lost_.size() == kMostLost || ledger_.pending()[page.region].test(page.index)) {
+    return false;
+  }
+  for (const auto& run : options_.injection.candidates) {
+    if (run.region == page.region && page.index >= run.first && page.index < run.end()) {
+      copy_guest_page(lost_.emplace_back(Lost{page, {}}).content.data(), guest_page(page));
+      return true;
+    }
+  }
+  return false;
+}
+
+void SourceSession::Impl::settle_loss(const DirtyLedger::Announce& announce) {
+  for (const auto& lost : lost_) {
+    if (!report_.injected_page &&
+        std::memcmp(lost.content.data(), guest_page(lost.page), kPageBytes) != 0) {
+      report_.injected_page = lost.page;
+    } else {
+      ledger_.add_pending({lost.page.region, lost.page.index, 1}, announce);
+    }
+  }
+  lost_.clear();
+}
+
+const std::byte* SourceSession::Impl::guest_page(PageId page) const {
+  return guest_.memory().regions[page.region].guest + page.index * kPageBytes;
+}
+
+void SourceSession::Impl::begin_round() {
+  round_began_ns_ = monotonic_ns();
+  pages_before_round_ = counters_.precopy_pages.load(std::memory_order_relaxed);
+  bytes_before_round_ = counters_.frame_bytes.load(std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_relaxed);
+  bulk_->start_round(machine_.state() == SourceState::kPrecopy);
+  ordered_ = Ordered::kRound;
+}
+
+void SourceSession::Impl::step(const Status& status) {
+  if (!status) {
+    note_error(status.error(), "source");
+    push(SourceEvent::kLocalError);
+  }
+}
+
+void SourceSession::Impl::order_done(Ordered ordered) {
+  switch (ordered) {
+    case Ordered::kRound:
+      if (machine_.state() == SourceState::kPrecopy ||
+          machine_.state() == SourceState::kFinalRound) {
+        step(end_round());
+      }
+      break;
+    case Ordered::kBarrier:
+      step(barrier_passed());
+      break;
+    case Ordered::kStream:
+      push(SourceEvent::kAllSent);
+      break;
+    case Ordered::kNothing:
+      break;
+  }
+}
+
+Status SourceSession::Impl::end_round() {
+  RoundReport round;
+  round.began_ns = round_began_ns_;
+  round.ns = monotonic_ns() - round_began_ns_;
+  round.pages = counters_.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
+  round.bytes = counters_.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;
+  if (machine_.state() == SourceState::kFinalRound) {
+    report_.rounds.push_back(round);
+    push(SourceEvent::kRoundDone);
+    return {};
+  }
+  GODWIT_TRY(sync_dirty(in_band()));
+  round.dirtied_pages = last_dirtied_;
+  report_.rounds.push_back(round);
+  RoundEnd end;
+  end.rounds_done = round_.load(std::memory_order_relaxed);
+  end.pending_pages = ledger_.pending_pages();
+  end.previous_pending_pages = previous_pending_;
+  end.bytes_per_s =
+      round.ns > 0 ? static_cast<double>(round.bytes) * 1e9 / static_cast<double>(round.ns) : 0.0;
+  end.target_maps = target_maps_;
+  end.switch_requested = switch_requested_.load(std::memory_order_acquire);
+  if (end.bytes_per_s > 0) {
+    bytes_per_s_ = end.bytes_per_s;
+  } else {
+    end.bytes_per_s = bytes_per_s_;
+  }
+  previous_pending_ = end.pending_pages;
+  switch (judge_round(options_, end)) {
+    case Verdict::kNextRound:
+      begin_round();
+      break;
+    case Verdict::kSwitchLive:
+      push(SourceEvent::kSwitchLive);
+      break;
+    case Verdict::kSwitchPaused:
+      report_.downtime_limit_met = fits_downtime(options_, end);
+      push(SourceEvent::kSwitchPaused);
+      break;
+    case Verdict::kGiveUp:
+      return fail(
+          ErrorCode::kNotConverged,
+          "pre-copy",
+          fmt::format(
+              "{} pages are still dirty after {} rounds, which does not fit the downtime limit",
+              end.pending_pages,
+              end.rounds_done));
+  }
+  return {};
+}
+
+}  // namespace godwit::engine

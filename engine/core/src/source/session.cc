@@ -1,0 +1,394 @@
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/base/thread.h"
+#include "godwit/engine/source_session.h"
+
+#include "source/session_impl.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::int64_t kFlushNs = 1'000'000'000;
+constexpr std::size_t kStatesUsually = 16;
+
+std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
+  std::vector<std::uint64_t> pages;
+  for (const auto& region : memory.regions) {
+    pages.push_back(region.page_count);
+  }
+  return pages;
+}
+
+}  // namespace
+
+SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOptions options)
+    : guest_(guest),
+      transport_(transport),
+      options_(std::move(options)),
+      ledger_(pages_of(guest.memory())),
+      scheduler_(ledger_),
+      sent_after_switch_(ledger_.region_pages()),
+      sent_as_zero_(ledger_.region_pages()) {
+  report_.trace.states.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
+}
+
+void SourceSession::Impl::start() {
+  auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
+  if (!thread) {
+    stamps_.began_ns = monotonic_ns();
+    note_error(thread.error(), "source");
+    fire(SourceEvent::kStart, false);
+    fire(SourceEvent::kLocalError, false);
+    finish();
+    return;
+  }
+  thread_ = std::move(*thread);
+}
+
+const MigrationReport& SourceSession::Impl::wait() {
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+  return report_;
+}
+
+void SourceSession::Impl::request_switch() {
+  switch_requested_.store(true, std::memory_order_release);  // pairs with the lanes' load
+  wake();
+}
+
+bool SourceSession::Impl::request_cancel() {
+  // Either this or the decision comes first, never both.
+  auto fate = Fate::kOpen;
+  if (!fate_.compare_exchange_strong(fate, Fate::kCancelled, std::memory_order_acq_rel) &&
+      fate == Fate::kDecided) {
+    return false;
+  }
+  cancel_requested_.store(true, std::memory_order_release);
+  transport_.interrupt();
+  wake();
+  return true;
+}
+
+Progress SourceSession::Impl::progress() const {
+  Progress progress;
+  progress.phase = to_string(state());
+  progress.round = round_.load(std::memory_order_relaxed);
+  progress.sent_pages = counters_.precopy_pages.load(std::memory_order_relaxed) +
+                        counters_.background_pages.load(std::memory_order_relaxed);
+  progress.remaining_pages = ledger_.pending_pages();
+  progress.sent_bytes = counters_.frame_bytes.load(std::memory_order_relaxed) +
+                        urgent_frame_bytes_.load(std::memory_order_relaxed);
+  const auto elapsed = monotonic_ns() - rounds_began_ns_.load(std::memory_order_relaxed);
+  if (elapsed > 0 && rounds_began_ns_.load(std::memory_order_relaxed) != 0) {
+    const double rate =
+        static_cast<double>(progress.sent_pages * kPageBytes) * 1e9 / static_cast<double>(elapsed);
+    progress.bytes_per_s = static_cast<std::uint64_t>(rate);
+    if (rate > 0) {
+      progress.eta_ns = static_cast<std::int64_t>(
+          static_cast<double>(progress.remaining_pages * kPageBytes) / rate * 1e9);
+    }
+  }
+  return progress;
+}
+
+void SourceSession::Impl::wake() {
+  const std::lock_guard lock(loop_mutex_);
+  if (loop_ != nullptr) {
+    loop_->wake();
+  }
+}
+
+void SourceSession::Impl::run() {
+  stamps_.began_ns = monotonic_ns();
+  progress_ns_ = stamps_.began_ns;
+  auto loop = transport_.make_loop();
+  if (!loop) {
+    note_error(loop.error(), "source");
+    fire(SourceEvent::kStart, false);
+    push(SourceEvent::kLocalError);
+  } else {
+    const std::lock_guard lock(loop_mutex_);
+    loop_ = std::move(*loop);
+  }
+  if (loop_ != nullptr) {
+    push(SourceEvent::kStart);
+  }
+  while (true) {
+    while (!events_.empty() && !machine_.ended()) {
+      const auto event = events_.front();
+      events_.pop_front();
+      fire(event, true);
+    }
+    if (machine_.ended()) {
+      break;
+    }
+    look_around();
+    if (events_.empty()) {
+      wait_for_events();
+    }
+  }
+  finish();
+}
+
+void SourceSession::Impl::wait_for_events() {
+  const auto until = machine_.decided() ? INT64_MAX : progress_ns_ + patience_ns() + 1;
+  if (auto ran = loop_->run_once(Deadline{until}); !ran) {
+    note_error(ran.error(), "source");
+    push(SourceEvent::kLocalError);
+  }
+}
+
+std::int64_t SourceSession::Impl::patience_ns() const {
+  // While the target populates its memory it says nothing.
+  constexpr std::int64_t kSlowestPopulateBytesPerUs = 256;
+  const bool populating =
+      options_.prealloc && machine_.state() == SourceState::kSetup && bulk_ == nullptr;
+  return options_.timeout_ns +
+         (populating ? static_cast<std::int64_t>(guest_.memory().page_count() * kPageBytes) /
+                           kSlowestPopulateBytesPerUs * 1000
+                     : 0);
+}
+
+void SourceSession::Impl::look_around() {
+  take_error();
+  // acquire: pairs with the urgent loop's store.
+  if (machine_.state() == SourceState::kSetup && !accepted_ && bulk_ && bulk_->all_open() &&
+      urgent_open_.load(std::memory_order_acquire)) {
+    accepted_ = true;
+    push(SourceEvent::kAccepted);
+  }
+  if (ordered_ != Ordered::kNothing && bulk_->done()) {
+    order_done(std::exchange(ordered_, Ordered::kNothing));
+  }
+  if (cancel_requested_.exchange(false, std::memory_order_acq_rel) && !machine_.decided() &&
+      machine_.state() != SourceState::kCancelling) {
+    cancelled_ = true;
+    note_error(make_error(ErrorCode::kCancelled, "cancel", "cancelled on request"), "source");
+    push(SourceEvent::kCancel);
+    return;
+  }
+  if (!machine_.decided() && monotonic_ns() - progress_ns_ > patience_ns()) {
+    // The lanes' progress is looked at only when the time has come.
+    if (bulk_ && bulk_->progress_ns() > progress_ns_) {
+      progress_ns_ = bulk_->progress_ns();
+      return;
+    }
+    note_error(make_error(ErrorCode::kTimeout,
+                          "deadline",
+                          fmt::format("no progress for {} ms in phase {}",
+                                      options_.timeout_ns / 1'000'000,
+                                      to_string(machine_.state()))),
+               "source");
+    progress_ns_ = monotonic_ns();
+    push(SourceEvent::kTimeout);
+  }
+}
+
+void SourceSession::Impl::note_error(const Error& error, const char* side) {
+  if (!report_.error) {
+    report_.error = EndError{error, side, std::string(to_string(machine_.state()))};
+    log_error("source: {} in phase {}", error.message(), to_string(machine_.state()));
+  }
+}
+
+void SourceSession::Impl::fire(SourceEvent event, bool act) {
+  const auto before = machine_.state();
+  const auto* transition = machine_.on(event);
+  if (transition == nullptr) {
+    // Only a peer can bring an event that is not legal: a late echo of a cancel is the one that
+    // is harmless.
+    if (event == SourceEvent::kReady || event == SourceEvent::kRunning ||
+        event == SourceEvent::kComplete || event == SourceEvent::kAccepted ||
+        event == SourceEvent::kBarrierAcked || event == SourceEvent::kNotStarted) {
+      if (before != SourceState::kCancelling) {
+        note_error(
+            make_error(
+                ErrorCode::kProtocol,
+                "message",
+                fmt::format("{} is not legal in phase {}", to_string(event), to_string(before))),
+            "source");
+        push(SourceEvent::kLinkLost);
+      }
+    }
+    return;
+  }
+  state_.store(machine_.state(), std::memory_order_release);
+  log_debug(
+      "source: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
+  progress_ns_ = monotonic_ns();
+  if (machine_.state() != before) {
+    report_.trace.states.push_back({to_string(machine_.state()), progress_ns_});
+  }
+  if (act) {
+    perform(transition->actions);
+  }
+}
+
+bool SourceSession::Impl::interrupted(const Error& error) const {
+  return error.code == ErrorCode::kCancelled &&
+         fate_.load(std::memory_order_acquire) == Fate::kCancelled;
+}
+
+void SourceSession::Impl::perform(std::uint32_t actions) {
+  const auto attempt = [&](std::uint32_t action, Status (Impl::*member)()) {
+    if ((actions & action) == 0) {
+      return true;
+    }
+    if (auto done = (this->*member)(); !done) {
+      if (interrupted(done.error())) {
+        return false;
+      }
+      note_error(done.error(), "source");
+      const bool link =
+          done.error().code == ErrorCode::kClosed || done.error().code == ErrorCode::kProtocol;
+      push(link ? SourceEvent::kLinkLost : SourceEvent::kLocalError);
+      return false;
+    }
+    return true;
+  };
+  // Nothing fails a rollback or a hold; everything else stops at its first failure, which is then
+  // an event.
+  if (!attempt(kActConnect, &Impl::connect) || !attempt(kActSendHello, &Impl::send_hello) ||
+      !attempt(kActDescribe, &Impl::describe) || !attempt(kActStartRounds, &Impl::begin_rounds) ||
+      !attempt(kActSendBarrier, &Impl::send_barrier) || !attempt(kActQuiesce, &Impl::quiesce) ||
+      !attempt(kActSendState, &Impl::send_state) || !attempt(kActSendCommit, &Impl::send_commit) ||
+      !attempt(kActStream, &Impl::begin_stream)) {
+    return;
+  }
+  if ((actions & kActFinish) != 0) {
+    control_->send(wire::MessageType::kFinish, wire::Finish{});
+  }
+  if ((actions & kActSendCancel) != 0 && bulk_) {
+    bulk_->halt();
+  }
+  if ((actions & kActSendCancel) != 0 && control_ && !control_->broken()) {
+    control_->send(wire::MessageType::kCancel,
+                   wire::Cancel{report_.error ? report_.error->error.message() : "cancelled"});
+  }
+  if ((actions & kActResume) != 0) {
+    resume();
+  }
+  if ((actions & kActHold) != 0) {
+    log_error("source: holding: the guest is not resumed here and its memory is kept");
+  }
+}
+
+void SourceSession::Impl::shut_down_channels() {
+  if (control_) {
+    control_->channel().shut_down();
+  }
+  if (bulk_) {
+    bulk_->halt();
+    bulk_->shut_down();
+  }
+  if (urgent_) {
+    urgent_->shut_down();
+  }
+}
+
+void SourceSession::Impl::finish() {
+  const auto ended_ns = monotonic_ns();
+  // The last message (FINISH, CANCEL) still has to leave.
+  const auto flush = Deadline::after_ns(kFlushNs);
+  while (control_ && !control_->broken() && !control_->idle() && !flush.passed()) {
+    if (!loop_->run_once(flush)) {
+      break;
+    }
+  }
+  if (urgent_) {
+    urgent_->stop();
+  }
+  if (bulk_) {
+    bulk_->stop();
+  }
+  shut_down_channels();
+  if (tracking_started_) {
+    tracking_->stop();
+    tracking_started_ = false;
+  }
+  fill_report(ended_ns);
+  {
+    const std::lock_guard lock(loop_mutex_);
+    control_.reset();
+    loop_.reset();
+  }
+  bulk_.reset();
+  urgent_.reset();
+  ended_.store(true, std::memory_order_release);
+}
+
+void SourceSession::Impl::fill_report(std::int64_t ended_ns) {
+  switch (machine_.state()) {
+    case SourceState::kCompleted:
+      report_.outcome = Outcome::kCompleted;
+      report_.error.reset();
+      break;
+    case SourceState::kSuspended:
+      report_.outcome = Outcome::kInDoubt;
+      break;
+    default:
+      report_.outcome = cancelled_ ? Outcome::kCancelled : Outcome::kFailed;
+  }
+  if (control_) {
+    report_.control_bytes = control_->channel().bytes_sent() + control_->channel().bytes_received();
+  }
+  if (urgent_) {
+    report_.urgent_bytes = urgent_->bytes_sent();
+    report_.pages_demand = urgent_->demand_pages();
+    report_.pages_overtaken = urgent_->overtaken_pages();
+    report_.payload_bytes = urgent_->payload_bytes();
+  }
+  report_.wire_bytes =
+      (bulk_ ? bulk_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
+  report_.pages_sent_twice = sent_twice_.load(std::memory_order_relaxed);
+  report_.channels = options_.channels;
+  fill_pages(report_, counters_, ledger_.unique_pages(), sent_as_zero_);
+  const bool completed = machine_.state() == SourceState::kCompleted;
+  if (completed) {
+    check_books();
+  }
+  fill_times(report_, stamps_, ended_ns, running_, options_, completed);
+}
+
+void SourceSession::Impl::check_books() {
+  if (report_.target.installed != pending_at_switch_) {
+    log_error("source: {} pages were missing at the switch, {} were installed",
+              pending_at_switch_,
+              report_.target.installed);
+    report_.outcome = Outcome::kFailed;
+    report_.error = EndError{
+        make_error(ErrorCode::kInternal, "post-copy", "pages were not installed exactly once"),
+        "target",
+        "completed"};
+  }
+}
+
+SourceSession::SourceSession(SourceGuest& guest, Transport& transport, SourceOptions options)
+    : impl_(std::make_unique<Impl>(guest, transport, std::move(options))) {}
+SourceSession::~SourceSession() = default;
+void SourceSession::start() {
+  impl_->start();
+}
+const MigrationReport& SourceSession::wait() {
+  return impl_->wait();
+}
+bool SourceSession::ended() const {
+  return impl_->ended();
+}
+void SourceSession::request_switch() {
+  impl_->request_switch();
+}
+bool SourceSession::request_cancel() {
+  return impl_->request_cancel();
+}
+SourceState SourceSession::state() const {
+  return impl_->state();
+}
+Progress SourceSession::progress() const {
+  return impl_->progress();
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,186 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "godwit/engine/source_session.h"
+
+#include "books/dirty_collector.h"
+#include "link/frame_channel.h"
+#include "source/figures.h"
+#include "source/lanes.h"
+#include "source/urgent.h"
+
+namespace godwit::engine {
+
+// The migration thread. It runs the machine (source_machine.h) on the events that channels, guest
+// and commands bring, and does what the machine's transitions ask. Pages are the business of the
+// lanes (source_bulk.h) and of the urgent loop (source_urgent.h).
+// Its members are in four files: the thread and the end in source_session.cc, connections and
+// messages in source_connect.cc, pre-copy in source_rounds.cc, the blackout in source_switch.cc.
+class SourceSession::Impl {
+  /// Whether the migration may still be cancelled: whoever changes it first from open has decided.
+  enum class Fate : std::uint8_t { kOpen = 0, kCancelled, kDecided };
+  /// What the lanes were told to do and have not reported done.
+  enum class Ordered : std::uint8_t { kNothing = 0, kRound, kBarrier, kStream };
+
+ public:
+  Impl(SourceGuest& guest, Transport& transport, SourceOptions options);
+  void start();
+  const MigrationReport& wait();
+  [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
+  void request_switch();
+  bool request_cancel();
+  [[nodiscard]] SourceState state() const { return state_.load(std::memory_order_acquire); }
+  [[nodiscard]] Progress progress() const;
+
+ private:
+  void wake();
+
+  // the thread
+  void run();
+  void wait_for_events();
+  /// Commands, the other threads' news, and the deadline.
+  void look_around();
+  /// Longest wait without progress in the present phase.
+  [[nodiscard]] std::int64_t patience_ns() const;
+  void push(SourceEvent event) { events_.push_back(event); }
+  void note_error(const Error& error, const char* side);
+  void fire(SourceEvent event, bool act);
+  void perform(std::uint32_t actions);
+
+  // connecting
+  Status connect();
+  wire::Hello hello(wire::ChannelKind kind) const;
+  Status send_hello();
+  Status describe();
+  Status open_channels();
+  /// Whether a cancel has interrupted what failed: no event then, look_around() takes the request.
+  [[nodiscard]] bool interrupted(const Error& error) const;
+  void on_link_error(const Error& error);
+  void error_from_thread(const Error& error);
+  /// A page channel was refused.
+  void refused_by_target(const wire::Refuse& refuse);
+  void take_error();
+
+  // messages
+  Status on_control(const wire::FrameView& frame);
+  Status check_epoch(const wire::FrameView& frame, const char* what) const;
+  void on_ready();
+  void peer_gave_up(ErrorCode code, std::uint16_t phase, const std::string& text);
+
+  // pre-copy
+  Status begin_rounds();
+  /// Announcements that travel with the pages they speak of.
+  DirtyLedger::Announce in_band();
+  Status announce_populated(const DirtyLedger::Announce& announce);
+  /// Harvests the dirty source into the ledger and tells the target.
+  Status sync_dirty(const DirtyLedger::Announce& announce);
+  /// stale-page: whether the mark of this page is one of those that get lost.
+  bool loses(PageId page);
+  /// stale-page: leaves one page stale that the guest will miss. Requires: the guest has stopped.
+  void settle_loss(const DirtyLedger::Announce& announce);
+  [[nodiscard]] const std::byte* guest_page(PageId page) const;
+  void begin_round();
+  void step(const Status& status);
+  /// The lanes have done what they were told.
+  void order_done(Ordered ordered);
+  Status end_round();
+
+  // blackout
+  Status send_barrier();
+  /// All that was sent is placed. Pages that the guest wrote meanwhile may be mapped at the target;
+  /// many of them are unmapped now, while the guest still runs, and not in the blackout.
+  Status barrier_passed();
+  Status quiesce();
+  Status flush_control();
+  Status send_state();
+  Status send_commit();
+  void maybe_cut();
+  void cut(const char* why);
+  Status begin_stream();
+  void resume();
+
+  // the end
+  void shut_down_channels();
+  void finish();
+  void fill_report(std::int64_t ended_ns);
+  /// Every page that was missing at the switch was installed once.
+  void check_books();
+
+  SourceGuest& guest_;
+  Transport& transport_;
+  const SourceOptions options_;
+  SourceMachine machine_;
+  std::deque<SourceEvent> events_;
+  DirtyCollector collector_;
+  DirtyLedger ledger_;
+  PageScheduler scheduler_;
+  RegionBitmaps sent_after_switch_;
+  RegionBitmaps sent_as_zero_;
+  std::atomic<std::uint64_t> sent_twice_{0};
+  BulkCounters counters_;
+
+  DirtySource* tracking_ = nullptr;
+  bool tracking_started_ = false;
+  bool accepted_ = false;
+  bool stopped_ = false;
+  bool cancelled_ = false;
+  bool target_maps_ = false;  // placing a page maps it there, so old ones cost an unmapping
+  bool cut_when_sent_ = false;
+  Ordered ordered_ = Ordered::kNothing;
+  std::uint64_t last_dirtied_ = 0;   // marks of the last sync
+  std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
+  /// A page whose marks get lost, and what it held when the first of them did.
+  struct Lost {
+    PageId page;
+    std::array<std::byte, kPageBytes> content;
+  };
+  std::vector<Lost> lost_;
+  std::uint64_t barrier_id_ = 0;  // of the last one sent
+  std::uint64_t previous_pending_ = 0;
+  std::uint64_t pages_before_round_ = 0;
+  std::uint64_t bytes_before_round_ = 0;
+  std::uint64_t pending_at_switch_ = 0;
+  double bytes_per_s_ = 0;
+  wire::SessionId session_id_{};
+  std::uint32_t epoch_ = 0;
+  wire::Running running_;
+
+  std::atomic<std::uint64_t> urgent_frame_bytes_{0};
+
+  SourceStamps stamps_;
+  std::int64_t round_began_ns_ = 0;
+  std::int64_t progress_ns_ = 0;
+
+  // Guards loop_'s life against wake(), and what threads report; never on the page path.
+  std::mutex loop_mutex_;
+  std::unique_ptr<EventLoop> loop_;
+  std::optional<Error> thread_error_;
+  std::optional<wire::Refuse> thread_refusal_;
+  std::unique_ptr<FrameChannel> control_;
+  std::unique_ptr<SourceBulk> bulk_;
+  std::unique_ptr<SourceUrgent> urgent_;
+
+  std::atomic<SourceState> state_{SourceState::kIdle};
+  std::atomic<Fate> fate_{Fate::kOpen};
+  std::atomic<bool> ended_{false};
+  std::atomic<bool> urgent_open_{false};
+  std::atomic<bool> switch_requested_{false};
+  std::atomic<bool> cancel_requested_{false};
+  std::atomic<std::uint32_t> round_{0};
+  std::atomic<std::int64_t> rounds_began_ns_{0};
+
+  MigrationReport report_;
+  std::jthread thread_;
+};
+
+}  // namespace godwit::engine

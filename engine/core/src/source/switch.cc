@@ -1,0 +1,167 @@
+#include <chrono>
+#include <thread>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/base/thread.h"
+
+#include "source/session_impl.h"
+
+namespace godwit::engine {
+namespace {
+
+/// Towards a target that must unmap what becomes old: barriers go on until so few pages became old
+/// during one that unmapping those of the next costs the blackout little, or this many were sent.
+constexpr std::uint64_t kUnmapsAtSwitch = 256;
+constexpr std::uint64_t kMaxBarriers = 4;
+
+/// Collects announcements into STALE frames.
+class Announcer {
+ public:
+  explicit Announcer(FrameChannel& channel) : channel_(channel) {}
+  ~Announcer() { flush(); }
+  Announcer(const Announcer&) = delete;
+  Announcer& operator=(const Announcer&) = delete;
+  void add(PageRun run) {
+    stale_.runs.push_back(run);
+    if (stale_.runs.size() == wire::kMaxStaleRuns) {
+      flush();
+    }
+  }
+
+ private:
+  void flush() {
+    if (!stale_.runs.empty()) {
+      channel_.send(wire::MessageType::kStale, stale_);
+      stale_.runs.clear();
+    }
+  }
+  FrameChannel& channel_;
+  wire::Stale stale_;
+};
+
+}  // namespace
+
+Status SourceSession::Impl::send_barrier() {
+  set_thread_role(ThreadRole::kUrgent);
+  bulk_->send_barrier(++barrier_id_);
+  ordered_ = Ordered::kBarrier;
+  return {};
+}
+
+Status SourceSession::Impl::barrier_passed() {
+  if (machine_.state() == SourceState::kBarrier && target_maps_ && tracking_started_ &&
+      newly_pending_ > kUnmapsAtSwitch && barrier_id_ < kMaxBarriers) {
+    GODWIT_TRY(sync_dirty(in_band()));
+    return send_barrier();
+  }
+  push(SourceEvent::kBarrierAcked);
+  return {};
+}
+
+Status SourceSession::Impl::quiesce() {
+  set_thread_role(ThreadRole::kUrgent);
+  if (machine_.state() == SourceState::kQuiesce) {
+    // The guest still runs: what it wrote since the last sync is told now, so that little is left
+    // for the blackout.
+    {
+      Announcer announcer(*control_);
+      GODWIT_TRY(sync_dirty([&](PageRun run) { announcer.add(run); }));
+    }
+    GODWIT_TRY(flush_control());
+  }
+  GODWIT_TRY_ASSIGN(report_.stopped, guest_.quiesce());
+  stopped_ = true;
+  stamps_.quiesced_ns = monotonic_ns();
+  push(SourceEvent::kQuiesced);
+  return {};
+}
+
+/// Sends what waits for the control channel now, and not behind the next thing.
+Status SourceSession::Impl::flush_control() {
+  const auto deadline = Deadline::after_ns(options_.timeout_ns);
+  while (!control_->idle() && !control_->broken()) {
+    if (deadline.passed()) {
+      return fail(ErrorCode::kTimeout, "announcements", "the target takes nothing any more");
+    }
+    GODWIT_TRY(loop_->run_once(deadline));
+  }
+  if (control_->broken()) {
+    return fail(ErrorCode::kClosed, "announcements", "the control channel broke");
+  }
+  return {};
+}
+
+Status SourceSession::Impl::send_state() {
+  const bool pages_follow = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
+  {
+    Announcer announcer(*control_);
+    const auto announce = [&](PageRun run) { announcer.add(run); };
+    GODWIT_TRY(sync_dirty(announce));
+    if (options_.mode == Mode::kPostcopy && tracking_ == nullptr) {
+      GODWIT_TRY(announce_populated(announce));
+    }
+  }
+  if (!pages_follow && ledger_.pending_pages() != 0) {
+    return fail(
+        ErrorCode::kInternal, "final sync", "pages were written after the guest had stopped");
+  }
+  pending_at_switch_ = ledger_.pending_pages();
+  urgent_->allow_requests();
+  control_->send(wire::MessageType::kFinalSync,
+                 wire::FinalSync{pending_at_switch_, ledger_.pending_hash()});
+  stamps_.synced_ns = monotonic_ns();
+  if (options_.injection.fault == InjectedFault::kBlackoutDelay) {
+    std::this_thread::sleep_for(std::chrono::nanoseconds(options_.injection.delay_ns));
+  }
+  GODWIT_TRY_ASSIGN(auto sections, guest_.save_state());
+  const wire::State state{to_wire(sections)};
+  GODWIT_TRY(wire::validate(state));
+  control_->send(wire::MessageType::kState, state);
+  stamps_.saved_ns = monotonic_ns();
+  return {};
+}
+
+Status SourceSession::Impl::send_commit() {
+  stamps_.committed_ns = monotonic_ns();
+  control_->send(wire::MessageType::kCommit, wire::Commit{});
+  cut_when_sent_ = options_.injection.fault == InjectedFault::kCutAfterCommit;
+  return {};
+}
+
+void SourceSession::Impl::maybe_cut() {
+  if (cut_when_sent_ && machine_.state() == SourceState::kHandover) {
+    cut_when_sent_ = false;
+    cut("injected: the link is cut after COMMIT");
+  }
+}
+
+void SourceSession::Impl::cut(const char* why) {
+  note_error(make_error(ErrorCode::kClosed, "link", why), "source");
+  shut_down_channels();
+  push(SourceEvent::kLinkLost);
+}
+
+Status SourceSession::Impl::begin_stream() {
+  set_thread_role(ThreadRole::kBulk);
+  scheduler_.prepare_background();
+  bulk_->start_stream();
+  ordered_ = Ordered::kStream;
+  return {};
+}
+
+void SourceSession::Impl::resume() {
+  if (tracking_started_) {
+    tracking_->stop();
+    collector_.detach(ledger_.dirty());
+    tracking_started_ = false;
+  }
+  if (stopped_) {
+    if (auto resumed = guest_.resume(); !resumed) {
+      log_error("source: the guest could not be resumed: {}", resumed.error().message());
+    }
+    stopped_ = false;
+  }
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,182 @@
+#include "source/urgent.h"
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/thread.h"
+#include "godwit/wire/negotiate.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::size_t kUrgentBody = wire::kMaxControlBody;
+constexpr std::size_t kUrgentReadAhead = 8192;
+/// Requests that may wait at once: more vCPUs than any guest has fault at the same time.
+constexpr std::size_t kMaxQueuedRequests = 65536;
+/// In one frame. Few, so that the page of another vCPU does not wait long behind it.
+constexpr std::uint32_t kPagesInARow = 16;
+
+}  // namespace
+
+SourceUrgent::SourceUrgent(Shared shared,
+                           Transport& transport,
+                           std::unique_ptr<Channel> channel,
+                           wire::Hello hello,
+                           Events events)
+    : shared_(shared),
+      transport_(transport),
+      channel_(std::make_unique<FrameChannel>(std::move(channel), kUrgentBody, kUrgentReadAhead)),
+      hello_(std::move(hello)),
+      events_(std::move(events)),
+      builder_(shared.memory, shared.options) {}
+
+Status SourceUrgent::start() {
+  GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
+  GODWIT_TRY(channel_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
+       .on_sent = [this] { pump(); },
+       .on_error =
+           [this](const Error& error) {
+             // acquire: pairs with stop(), which may have caused the error.
+             if (!stopping_.load(std::memory_order_acquire)) {
+               events_.failed(error);
+             }
+           }}));
+  channel_->send(wire::MessageType::kHello, hello_);
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread("godwit-urgent", ThreadRole::kUrgent, [this] { run(); }));
+  return {};
+}
+
+void SourceUrgent::stop() {
+  if (thread_.joinable()) {
+    // release: pairs with the loads in the thread.
+    stopping_.store(true, std::memory_order_release);
+    loop_->wake();
+    thread_.join();
+  }
+}
+
+void SourceUrgent::run() {
+  while (!stopping_.load(std::memory_order_acquire)) {
+    if (auto ran = loop_->run_once(Deadline::never()); !ran) {
+      events_.failed(ran.error());
+      return;
+    }
+  }
+}
+
+Status SourceUrgent::on_frame(const wire::FrameView& frame) {
+  switch (frame.header.type) {
+    case wire::MessageType::kWelcome: {
+      GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
+      if (std::exchange(open_, true)) {
+        return fail(ErrorCode::kProtocol, "urgent channel", "a second WELCOME");
+      }
+      GODWIT_TRY(wire::check_welcome(hello_, welcome));
+      channel_->agree(welcome);
+      channel_->set_epoch(welcome.session_epoch);
+      events_.opened();
+      return {};
+    }
+    case wire::MessageType::kRefuse: {
+      GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
+      events_.refused(refuse);
+      return {};
+    }
+    case wire::MessageType::kPageRequest: {
+      GODWIT_TRY_ASSIGN(auto request, wire::decode_page_request(frame.body));
+      return on_request(request);
+    }
+    default:
+      return fail(ErrorCode::kProtocol, "urgent channel", "a message that does not belong here");
+  }
+}
+
+/// What fault-delay plants. The end is waited for awake: a sleep ends some 60 us late, which a
+/// measurement of a millisecond would notice.
+void SourceUrgent::delay() const {
+  constexpr std::int64_t kAwakeNs = 200'000;
+  constexpr std::int64_t kSliceNs = 20'000'000;
+  const auto end = monotonic_ns() + shared_.options.injection.delay_ns;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const auto left = end - monotonic_ns();
+    if (left <= 0) {
+      break;
+    }
+    if (left > kAwakeNs) {
+      std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left - kAwakeNs, kSliceNs)));
+    }
+  }
+}
+
+Status SourceUrgent::on_request(const wire::PageRequest& request) {
+  if (!switched_.load(std::memory_order_acquire)) {
+    return fail(ErrorCode::kProtocol, "page request", "a page was requested before the switch");
+  }
+  if (shared_.options.injection.fault == InjectedFault::kFaultDelay) {
+    delay();
+  }
+  const auto& sizes = shared_.ledger.region_pages();
+  for (const auto page : request.pages) {
+    if (page.region >= sizes.size() || page.index >= sizes[page.region]) {
+      return fail(
+          ErrorCode::kProtocol,
+          "page request",
+          fmt::format(
+              "region {} page {} lies outside the guest's memory", page.region, page.index));
+    }
+    const auto mask = 1ULL << (page.index % 64);
+    if (shared_.ledger.claim(page.region, page.index / 64, mask) != 0) {
+      demand_.fetch_add(1, std::memory_order_relaxed);
+      if ((shared_.sent_after_switch[page.region].set(page.index / 64, mask) & mask) != 0) {
+        shared_.sent_twice.fetch_add(1, std::memory_order_relaxed);
+      }
+    } else if (shared_.ledger.in_flight(page)) {
+      // The background stream holds it but has not handed it over yet: overtake. The target drops
+      // the later copy.
+      overtaken_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      continue;  // it is in the socket already, ahead of anything that could be sent now
+    }
+    if (queue_.size() >= kMaxQueuedRequests) {
+      return fail(ErrorCode::kProtocol, "page request", "too many requests at once");
+    }
+    queue_.push_back(page);
+    shared_.scheduler.hint(page);
+  }
+  pump();
+  return {};
+}
+
+void SourceUrgent::pump() {
+  if (queue_.empty() || !channel_->idle()) {
+    return;
+  }
+  PageBatchPlan plan;
+  plan.region = queue_.front().region;
+  // Pages in a row were asked for together, as a huge page is: a frame each would be all overhead.
+  const auto first = queue_.front().index;
+  while (plan.count < kPagesInARow && !queue_.empty() &&
+         queue_.front() == PageId{plan.region, first + plan.count}) {
+    plan.pages[plan.count++] = queue_.front().index;
+    queue_.pop_front();
+  }
+  builder_.build(plan, wire::PagePhase::kUrgent, false);
+  builder_.note_zero_pages(shared_.sent_as_zero);
+  // relaxed: a figure, read when this thread has ended.
+  payload_bytes_.fetch_add(std::uint64_t{builder_.data_pages()} * kPageBytes,
+                           std::memory_order_relaxed);
+  shared_.frame_bytes.fetch_add(builder_.body_length(), std::memory_order_relaxed);
+  channel_->send_pages(builder_.parts(),
+                       builder_.body_length(),
+                       builder_.body_hash(),
+                       shared_.options.checksum ? 0 : wire::kNoBodyHash);
+}
+
+}  // namespace godwit::engine

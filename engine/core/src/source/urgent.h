@@ -1,0 +1,86 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "books/dirty_ledger.h"
+#include "books/page_scheduler.h"
+#include "link/frame_channel.h"
+#include "source/batch_builder.h"
+
+namespace godwit::engine {
+
+/// The source's urgent loop: receives page requests, claims the page, sends it from guest memory;
+/// one thread, so that no hop lies on the way of a page that somebody waits for. Thread: start and
+/// stop from the migration thread; everything else inside its own.
+class SourceUrgent {
+ public:
+  struct Shared {
+    const GuestMemory& memory;
+    const SourceOptions& options;
+    DirtyLedger& ledger;
+    PageScheduler& scheduler;
+    RegionBitmaps& sent_after_switch;
+    RegionBitmaps& sent_as_zero;
+    std::atomic<std::uint64_t>& sent_twice;
+    std::atomic<std::uint64_t>& frame_bytes;
+  };
+  /// Called from the urgent thread.
+  struct Events {
+    std::function<void()> opened;  ///< the target answered on the channel
+    std::function<void(const Error&)> failed;
+    std::function<void(const wire::Refuse&)> refused;
+  };
+  SourceUrgent(Shared shared,
+               Transport& transport,
+               std::unique_ptr<Channel> channel,
+               wire::Hello hello,
+               Events events);
+  ~SourceUrgent() { stop(); }
+  SourceUrgent(const SourceUrgent&) = delete;
+  SourceUrgent& operator=(const SourceUrgent&) = delete;
+  Status start();
+  void stop();
+  /// From here on page content is immutable and requests are legal.
+  void allow_requests() { switched_.store(true, std::memory_order_release); }
+  void shut_down() { channel_->channel().shut_down(); }
+  [[nodiscard]] std::uint64_t demand_pages() const {
+    return demand_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t overtaken_pages() const {
+    return overtaken_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t payload_bytes() const {
+    return payload_bytes_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t bytes_sent() const { return channel_->channel().bytes_sent(); }
+
+ private:
+  void run();
+  Status on_frame(const wire::FrameView& frame);
+  Status on_request(const wire::PageRequest& request);
+  void pump();
+  void delay() const;
+
+  Shared shared_;
+  Transport& transport_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: stop() may wake it at any time
+  std::unique_ptr<FrameChannel> channel_;
+  wire::Hello hello_;
+  Events events_;
+  BatchBuilder builder_;
+  std::deque<PageId> queue_;
+  bool open_ = false;  // the target has answered
+  std::atomic<bool> switched_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> demand_{0};
+  std::atomic<std::uint64_t> overtaken_{0};
+  std::atomic<std::uint64_t> payload_bytes_{0};
+  std::jthread thread_;
+};
+
+}  // namespace godwit::engine

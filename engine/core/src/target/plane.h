@@ -1,0 +1,90 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+
+#include "godwit/engine/options.h"
+#include "godwit/engine/ports.h"
+#include "godwit/wire/page_batch.h"
+
+#include "books/fault_log.h"
+#include "books/open_faults.h"
+#include "books/page_states.h"
+
+namespace godwit::engine {
+
+/// What the bulk and the urgent thread of the target share: places received pages, each exactly
+/// once, and maps them when the guest runs here. Thread: any; see PageStates.
+class TargetPlane {
+ public:
+  TargetPlane(TargetHost::Machine& machine,
+              std::unique_ptr<PageStates> states,
+              const Injection& injection)
+      : machine_(machine), states_(std::move(states)), injection_(injection) {}
+
+  /// Pages of a received frame. `owner` is the thread's; the faults that it answers go to `log`.
+  /// Errors: kProtocol when the frame does not belong to this phase or names pages outside memory.
+  Status receive(const wire::PageBatchView& batch, PageOwner owner, FaultLog& log);
+  /// The source's copies of these pages are newer: they are absent from here on, and out of the
+  /// guest's page table. `at_switch`: announced behind the barrier, so that its cost may lie inside
+  /// the blackout. Errors: kProtocol after the final sync, or when a page cannot become old.
+  Status announce(std::span<const PageRun> runs, bool at_switch);
+  /// A fault whose page is valid: map it with its valid neighbours and wake.
+  Status map_around(PageId page);
+  /// A fault where pages are mapped in blocks: maps the page's block if all of it is valid,
+  /// otherwise adds to `wanted` what of it nobody has asked for; its last page maps it.
+  Status fault_on_block(PageId page,
+                        std::int64_t read_ns,
+                        std::vector<PageId>& wanted,
+                        FaultLog& log);
+  /// Maps a run of valid pages that the guest has not touched yet; false when there is none left.
+  Result<bool> sweep_some();
+
+  /// From here on (final sync taken) frames of pre-copy are illegal and installed pages are
+  /// counted.
+  void switch_over() {
+    installed_before_ = states_->installed();
+    switched_.store(true, std::memory_order_release);
+  }
+  [[nodiscard]] bool switched() const { return switched_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t installed_after_switch() const {
+    return states_->installed() - installed_before_;
+  }
+  [[nodiscard]] std::uint64_t overtaken() const {
+    return overtaken_.load(std::memory_order_relaxed);
+  }
+  Status prepare_guest() { return machine_.guest->prepare(); }
+  /// Pages that were placed in vain: they became old and were taken out of the guest's page table.
+  [[nodiscard]] std::uint64_t retracted() const {
+    return retracted_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t retracted_at_switch() const {
+    return retracted_at_switch_.load(std::memory_order_relaxed);
+  }
+  PageStates& states() { return *states_; }
+  OpenFaults& open_faults() { return open_faults_; }
+
+ private:
+  Status receive_run(const wire::PageBatchView& batch,
+                     std::size_t index,
+                     PageOwner owner,
+                     FaultLog& log);
+  Status place(PageRun run, const std::byte* data, bool backed);
+  Status map_block(PageId page, FaultLog& log);
+  Status install(PageRun run, const std::byte* data, bool backed, PageOwner owner, FaultLog& log);
+
+  TargetHost::Machine& machine_;
+  std::unique_ptr<PageStates> states_;
+  const Injection& injection_;
+  OpenFaults open_faults_;
+  std::atomic<bool> switched_{false};
+  std::atomic<std::uint64_t> overtaken_{0};
+  std::atomic<std::uint64_t> retracted_{0};
+  std::atomic<std::uint64_t> retracted_at_switch_{0};
+  std::uint64_t installed_before_ = 0;
+  RegionIndex sweep_region_ = 0;
+  std::uint64_t sweep_page_ = 0;
+};
+
+}  // namespace godwit::engine

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "link/frame_channel.h"
+#include "target/plane.h"
+
+namespace godwit::engine {
+
+/// What the bulk and urgent threads tell the control thread. Thread: any.
+struct TargetNotes {
+  std::function<void(const Error&)> failed;
+  std::function<void()> opened;      ///< the channel is attached and answered
+  std::function<void()> progressed;  ///< pages came; perhaps all are present now
+};
+
+/// How many threads serve `channels` bulk channels.
+std::uint32_t target_lanes(std::uint32_t channels);
+
+/// A bulk lane of the target: one thread that receives page frames and announcements of its
+/// channels, each in the order of its channel, places the pages, and, when the guest runs here and
+/// nothing else is to do, maps what is valid.
+class TargetBulk {
+ public:
+  struct Options {
+    std::uint32_t channels = 1;  ///< of the migration, for the chunk rule
+    bool sweeps = true;          ///< one lane only
+    std::size_t trace_faults = 0;
+  };
+  TargetBulk(TargetPlane& plane,
+             std::unique_ptr<EventLoop> loop,
+             wire::Welcome welcome,
+             TargetNotes notes,
+             Options options);
+  ~TargetBulk() { stop(); }
+  TargetBulk(const TargetBulk&) = delete;
+  TargetBulk& operator=(const TargetBulk&) = delete;
+  /// Before start() only. The answer to the source leaves when the lane runs.
+  Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index);
+  Status start();
+  void stop();
+  void wake();
+  void shut_down();
+  [[nodiscard]] std::uint64_t bytes_received() const;
+  [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
+
+ private:
+  struct Slot {
+    std::unique_ptr<FrameChannel> channel;
+    std::uint32_t index;
+  };
+  void run();
+  Status on_frame(Slot& slot, const wire::FrameView& frame);
+  Status on_pages(Slot& slot, const wire::FrameView& frame);
+  [[nodiscard]] Status check_chunk(const Slot& slot, PageRun run) const;
+  void fail_unless_stopping(const Error& error);
+
+  TargetPlane& plane_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
+  std::vector<std::unique_ptr<Slot>> slots_;
+  wire::Welcome welcome_;
+  TargetNotes notes_;
+  const Options options_;
+  FaultLog log_;
+  std::atomic<bool> stopping_{false};
+  std::jthread thread_;
+};
+
+/// The target's urgent loop: one thread reads faults, requests pages, receives, installs and wakes,
+/// so that no hop lies between a fault and its page.
+class TargetUrgent {
+ public:
+  /// `faults` may be null: a migration without post-copy has no fault to serve.
+  TargetUrgent(TargetPlane& plane,
+               FaultService* faults,
+               Transport& transport,
+               std::unique_ptr<Channel> channel,
+               wire::Welcome welcome,
+               TargetNotes notes,
+               std::size_t trace_faults);
+  ~TargetUrgent() { stop(); }
+  Status start();
+  void stop();
+  void shut_down() { channel_->channel().shut_down(); }
+  [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
+
+ private:
+  void run();
+  Status on_frame(const wire::FrameView& frame);
+  void on_faults();
+  void send_requests();
+  void fail_unless_stopping(const Error& error);
+
+  TargetPlane& plane_;
+  FaultService* faults_;
+  Transport& transport_;
+  std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
+  std::unique_ptr<FrameChannel> channel_;
+  wire::Welcome welcome_;
+  TargetNotes notes_;
+  FaultLog log_;
+  std::vector<PageId> wanted_;
+  std::atomic<bool> stopping_{false};
+  std::jthread thread_;
+};
+
+}  // namespace godwit::engine

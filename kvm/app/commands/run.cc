@@ -1,0 +1,64 @@
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "cli/exit_code.h"
+#include "commands/commands.h"
+#include "control/control_socket.h"
+#include "host/environment.h"
+#include "host/huge_pages.h"
+#include "service/guest_service.h"
+
+namespace godwit::app {
+namespace {
+
+Status run(const CommandLine& line, const Signals& signals) {
+  auto config = line.config;
+  std::string note;
+  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest, note));
+  if (!note.empty()) {
+    print_to(stderr, note + "\n");
+  }
+  std::string transport_note;
+  GODWIT_TRY(resolve_transport(line.transport, transport_note));
+  if (!transport_note.empty()) {
+    print_to(stderr, transport_note + "\n");
+  }
+  if (config.backing == vmm::Backing::kHugetlb) {
+    GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
+  }
+  GODWIT_TRY_ASSIGN(const auto service, GuestService::create(line.transport));
+  GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {}));
+  GODWIT_TRY_ASSIGN(auto server,
+                    ControlServer::start(
+                        line.control, [&service](const Json& request, ControlConnection& client) {
+                          service->handle(request, client);
+                        }));
+  GODWIT_TRY(guest->boot());
+  service->adopt(std::move(guest));
+  print_to(stdout, "serving " + line.control + "\n");
+
+  std::array<pollfd, 2> polled{{{signals.fd(), POLLIN, 0}, {service->end_fd(), POLLIN, 0}}};
+  while (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) {
+  }
+  service->shut_down();
+  server.reset();  // waits for the requests that are running, a committed migration among them
+  service->stop_guest();
+  return {};
+}
+
+}  // namespace
+
+int run_command(const CommandLine& line, const Signals& signals) {
+  if (auto status = run(line, signals); !status) {
+    complain(status.error().message());
+    return setup_exit_code(status.error());
+  }
+  return kExitOk;
+}
+
+}  // namespace godwit::app

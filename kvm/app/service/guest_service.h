@@ -1,0 +1,123 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "godwit/base/fd.h"
+#include "godwit/engine/source_session.h"
+#include "godwit/engine/target_session.h"
+
+#include "control/control_socket.h"
+#include "control/migration_request.h"
+#include "report/report_json.h"
+#include "report/trace_json.h"
+
+namespace godwit::app {
+
+/// Whether a guest has been handed over to `session` and would be lost with it: it is here, or its
+/// source has been told that it may be, and not all of its pages are.
+bool guest_depends_on(const engine::TargetSession& session);
+
+/// What a process with a guest does for its control socket: one guest that runs here, arrives,
+/// leaves or is held.
+///
+/// Requests: status, filled (waits for the initial fill), settle (waits until no migration is going
+/// on, or until one more than `attempts` have failed here), telemetry, sweep, migrate (progress
+/// lines, then a report and, if asked for, the trace), switch, cancel, stop. Every other answer
+/// is one line of type "reply" or "error". Thread: handle() from any; the rest from the main
+/// thread.
+class GuestService {
+ public:
+  enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
+
+  /// `transport`: of migrations that leave the choice to this process.
+  static Result<std::unique_ptr<GuestService>> create(TransportChoice transport);
+  ~GuestService();
+  GuestService(const GuestService&) = delete;
+  GuestService& operator=(const GuestService&) = delete;
+
+  /// The guest runs here from now on; it replaces an incoming session.
+  void adopt(std::unique_ptr<vmm::Guest> guest);
+  /// A guest arrives by `session`, which outlives this or adopt().
+  void set_incoming(engine::TargetSession* session);
+  /// The incoming session has ended held: whoever waits for it goes on.
+  void incoming_ended();
+  /// The incoming session has ended without a guest because of `why`, and `next` waits instead of
+  /// it. Guarantees: the ended session is not used any more.
+  void attempt_failed(const std::optional<engine::EndError>& why, engine::TargetSession* next);
+
+  void handle(const Json& request, ControlConnection& connection);
+
+  /// Readable when the process should end; end() tells why.
+  [[nodiscard]] int end_fd() const { return end_event_.fd(); }
+  [[nodiscard]] End end() const;
+  /// Cancels what can be cancelled and lets all waiting requests go. Requests that follow are
+  /// refused.
+  void shut_down();
+  /// Ends the guest. Requires: no request is running any more.
+  void stop_guest();
+
+ private:
+  /// One outgoing migration.
+  struct Outgoing {
+    std::unique_ptr<engine::Transport> transport;
+    std::unique_ptr<engine::SourceSession> session;
+  };
+  /// What is done with the guest by somebody; one at a time.
+  enum class Busy : std::uint8_t { kNo = 0, kSweep, kMigration };
+
+  GuestService(EventFd end_event, TransportChoice transport)
+      : end_event_(std::move(end_event)), transport_(transport) {}
+
+  Json status();
+  Json incoming_status(const engine::TargetSession& session);
+  Result<Json> wait_filled(ControlConnection& connection);
+  Result<Json> settle(const Json& request);
+  Result<Json> telemetry(const Json& request);
+  Result<Json> sweep();
+  Result<Json> request_switch();
+  Result<Json> cancel();
+  Result<Json> stop();
+  /// Lets the guest be seen undisturbed for as long as a timeline shows of it.
+  void wait_before_timeline();
+  Status migrate(const Json& request, ControlConnection& connection);
+  Result<Json> run_migration(const MigrationRequest& request,
+                             vmm::Guest& guest,
+                             ControlConnection& connection);
+  /// Sends progress lines until the migration has ended; with `trace` returns samples between.
+  ProgressSamples report_progress(engine::SourceSession& session,
+                                  ControlConnection& connection,
+                                  bool trace);
+  void conclude(const std::shared_ptr<Outgoing>& outgoing);
+
+  Result<vmm::Guest*> begin(Busy what);
+  void finish_busy();
+  bool settled() const;  // requires mutex_
+  /// Waits until settled, or until an attempt to send a guest here has failed.
+  void wait_settled(std::unique_lock<std::mutex>& lock, std::uint64_t attempts);
+  void signal_end(End end);
+
+  EventFd end_event_;
+  const TransportChoice transport_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  // All below: guarded by mutex_. While busy, the busy thread uses the guest without it.
+  std::shared_ptr<vmm::Guest> guest_;
+  engine::TargetSession* incoming_ = nullptr;
+  bool incoming_ended_ = false;
+  std::uint64_t attempts_failed_ = 0;
+  std::optional<engine::EndError> last_failure_;
+  std::shared_ptr<Outgoing> outgoing_;
+  bool held_ = false;
+  /// Cancelled while the floors were measured, before a session existed.
+  bool cancel_early_ = false;
+  bool shutting_down_ = false;
+  Busy busy_ = Busy::kNo;
+  End end_ = End::kNone;
+};
+
+}  // namespace godwit::app

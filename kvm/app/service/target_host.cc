@@ -1,0 +1,195 @@
+#include "service/target_host.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "godwit/base/log.h"
+#include "godwit/kvm/system.h"
+#include "godwit/uffd/anonymous_target.h"
+#include "godwit/uffd/fault_service.h"
+#include "godwit/uffd/page_installer.h"
+
+#include "cli/units_text.h"
+#include "host/environment.h"
+#include "host/huge_pages.h"
+
+namespace godwit::app {
+namespace {
+
+/// What the receiving process needs besides the guest: buffers of the channels, page states, its
+/// own code.
+constexpr std::uint64_t kProcessBytes = 64 * kMiB;
+/// Page tables: 8 bytes a page for each of the two mappings.
+constexpr std::uint64_t kTableBytesPage = 16;
+
+tl::unexpected<Error> refuse(std::string why) {
+  return fail(ErrorCode::kRefused, "target", std::move(why));
+}
+
+Result<vmm::GuestConfig> find_config(const engine::MachineDescription& description) {
+  const auto wanted = vmm::encode_config({}).name;
+  for (const auto& section : description.config) {
+    if (section.name == wanted) {
+      auto config = vmm::decode_config(section);
+      if (!config) {
+        return refuse(config.error().message());
+      }
+      return config;
+    }
+    if (section.required) {
+      return refuse(fmt::format("the section '{}' is required and unknown here", section.name));
+    }
+  }
+  return refuse("the description has no guest configuration");
+}
+
+Status check_layout(const engine::MachineDescription& description, const vmm::GuestConfig& config) {
+  const auto regions = vmm::region_layout(config.memory_bytes);
+  bool same = regions.size() == description.regions.size();
+  for (std::size_t i = 0; same && i < regions.size(); ++i) {
+    same = regions[i].gpa == description.regions[i].gpa &&
+           regions[i].page_count == description.regions[i].page_count;
+  }
+  if (!same) {
+    return refuse("the memory layout is not that of this machine's version");
+  }
+  if (description.vcpus != config.vcpus || description.kind != vmm::kind_name(config.kind)) {
+    return refuse("the description contradicts its guest configuration");
+  }
+  return {};
+}
+
+/// After COMMIT a failing allocation would lose the guest: so the memory is counted before.
+Status check_memory(const vmm::GuestConfig& config, bool prealloc) {
+  const auto pages = config.memory_bytes / kPageBytes;
+  const bool huge_pages = config.backing == vmm::Backing::kHugetlb;
+  if (huge_pages) {
+    if (const auto enough = check_huge_pages(config.memory_bytes, "the guest needs"); !enough) {
+      return refuse(enough.error().message());
+    }
+  }
+  // Huge pages are in their pool already, and no part of what is available otherwise.
+  const auto populated = prealloc ? config.memory_bytes : config.populated_bytes;
+  const auto guest = huge_pages ? 0 : populated;
+  const auto needed = guest + pages * kTableBytesPage + kProcessBytes;
+  if (const auto available = available_memory(); available < needed) {
+    return refuse(fmt::format(
+        "the guest needs {}, only {} of memory are available here (host and cgroup limits)",
+        size_text(needed),
+        size_text(available)));
+  }
+  const auto space = 2 * config.memory_bytes + kProcessBytes;
+  if (const auto available = available_address_space(); available < space) {
+    return refuse(fmt::format("the guest needs {} of address space, RLIMIT_AS leaves {}",
+                              size_text(space),
+                              size_text(available)));
+  }
+  return {};
+}
+
+Status check_kind(const vmm::GuestConfig& config) {
+  if (config.kind == vmm::GuestKind::kKvm) {
+    if (const auto reason = kvm::unusable_reason(); !reason.empty()) {
+      return refuse(fmt::format("a KVM guest cannot run here: {}", reason));
+    }
+  }
+  return {};
+}
+
+Status prealloc(engine::TargetHost::Machine& machine, const engine::GuestMemory& memory) {
+  auto populated = uffd::prealloc(memory);
+  if (!populated) {
+    return fail(
+        populated.error().code, "the memory cannot be populated", populated.error().message());
+  }
+  machine.prealloc_ns = *populated;
+  return {};
+}
+
+Status make_anonymous_parts(engine::TargetHost::Machine& machine,
+                            const engine::GuestMemory& memory,
+                            bool process_guest,
+                            const engine::TargetHost::Options& options) {
+  if (!options.postcopy) {
+    machine.placer = uffd::make_direct_placer(memory);
+    return options.prealloc ? prealloc(machine, memory) : Status();
+  }
+  if (options.prealloc) {
+    log_warn(
+        "--prealloc populates nothing: a page of anonymous memory that is there cannot be waited "
+        "for; use --backing memfd, or --mode precopy");
+  }
+  GODWIT_TRY_ASSIGN(auto target, uffd::make_anonymous_target(memory, process_guest));
+  machine.placer = std::move(target.placer);
+  machine.faults = std::move(target.faults);
+  return {};
+}
+
+/// How pages get into the guest's memory and its faults are served.
+Status make_parts(engine::TargetHost::Machine& machine,
+                  const engine::GuestMemory& memory,
+                  const vmm::GuestConfig& config,
+                  const engine::TargetHost::Options& options) {
+  const bool process_guest = config.kind == vmm::GuestKind::kProcess;
+  if (config.backing == vmm::Backing::kAnonymous) {
+    return make_anonymous_parts(machine, memory, process_guest, options);
+  }
+  if (options.prealloc) {
+    GODWIT_TRY(prealloc(machine, memory));
+  }
+  machine.placer =
+      config.backing == vmm::Backing::kHugetlb
+          ? uffd::make_huge_placer(memory)
+          : uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
+  if (options.postcopy) {
+    GODWIT_TRY_ASSIGN(machine.faults,
+                      config.backing == vmm::Backing::kHugetlb
+                          ? uffd::make_huge_fault_service(memory, process_guest)
+                          : uffd::make_fault_service(memory, process_guest));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<engine::TargetHost::Machine> TargetHost::create(
+    const engine::MachineDescription& description, const Options& options) {
+  GODWIT_TRY_ASSIGN(auto config, find_config(description));
+  config.backing = limits_.backing.value_or(config.backing);
+  GODWIT_TRY(check_layout(description, config));
+  GODWIT_TRY(check_kind(config));
+  if (limits_.memory_cap && config.memory_bytes > *limits_.memory_cap) {
+    return refuse(fmt::format("the guest has {} of memory, --memory allows {}",
+                              size_text(config.memory_bytes),
+                              size_text(*limits_.memory_cap)));
+  }
+  if (options.postcopy) {
+    if (const auto reason = uffd_unusable_reason(config.kind, config.backing); !reason.empty()) {
+      return refuse(
+          fmt::format("this host cannot serve page faults, so it takes no hybrid or "
+                      "post-copy migration: {}; use --mode precopy",
+                      reason));
+    }
+  }
+  GODWIT_TRY(check_memory(config, options.prealloc));
+  config.skip_register = limits_.skip_register;
+
+  auto guest = vmm::make_guest(
+      config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
+  if (!guest) {
+    return refuse(guest.error().message());
+  }
+  Machine machine;
+  if (auto filled = make_parts(machine, (*guest)->memory(), config, options); !filled) {
+    return refuse(filled.error().message());
+  }
+  log_info("accepted a {} guest of {} on {} memory",
+           vmm::kind_name(config.kind),
+           size_text(config.memory_bytes),
+           vmm::backing_name(config.backing));
+  machine.guest = std::move(*guest);
+  return machine;
+}
+
+}  // namespace godwit::app

@@ -1,0 +1,266 @@
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "godwit/base/units.h"
+#include "godwit/vmm/guest.h"
+
+#include "kvm/state_codec.h"
+#include "workload/workload_plan.h"
+
+namespace godwit::vmm {
+namespace {
+
+/// Version 1 had no backing: all memory was a memfd.
+constexpr std::uint32_t kConfigVersion = 2;
+constexpr std::uint32_t kFlagSkipRegister = 1;
+constexpr std::uint64_t kTwoRegionsFrom = 2 * kGiB;
+constexpr std::uint64_t kSecondRegionGpaMin = 4 * kGiB;
+constexpr std::uint64_t kRegionGranule = 2 * kMiB;
+
+struct WorkloadName {
+  Workload value;
+  std::string_view name;
+};
+constexpr std::array<WorkloadName, 6> kWorkloadNames{
+    {{Workload::kIdle, "idle"},
+     {Workload::kSequentialWrite, "sequential-write"},
+     {Workload::kRandomWrite, "random-write"},
+     {Workload::kZipfWrite, "zipf-write"},
+     {Workload::kRandomRead, "random-read"},
+     {Workload::kSequentialRead, "sequential-read"}}};
+struct FillName {
+  Fill value;
+  std::string_view name;
+};
+constexpr std::array<FillName, 4> kFillNames{{{Fill::kRandom, "random"},
+                                              {Fill::kCompressible, "compressible"},
+                                              {Fill::kZero, "zero"},
+                                              {Fill::kAlternating, "alternating"}}};
+
+struct BackingName {
+  Backing value;
+  std::string_view name;
+};
+constexpr std::array<BackingName, 3> kBackingNames{{{Backing::kMemfd, "memfd"},
+                                                    {Backing::kAnonymous, "anonymous"},
+                                                    {Backing::kHugetlb, "hugetlb"}}};
+
+constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
+  return (value + granule - 1) / granule * granule;
+}
+
+tl::unexpected<Error> invalid(std::string detail) {
+  return fail(ErrorCode::kInvalidArgument, "guest configuration", std::move(detail));
+}
+
+Status validate_names(const GuestConfig& config) {
+  if (kind_name(config.kind).empty()) {
+    return invalid("unknown kind of guest; --guest is kvm or process");
+  }
+  if (workload_name(config.workload).empty()) {
+    return invalid("unknown workload; see --workload");
+  }
+  if (fill_name(config.fill).empty()) {
+    return invalid("unknown fill; --fill is random, compressible, zero or alternating");
+  }
+  if (backing_name(config.backing).empty()) {
+    return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view workload_name(Workload workload) {
+  for (const auto& entry : kWorkloadNames) {
+    if (entry.value == workload) {
+      return entry.name;
+    }
+  }
+  return {};
+}
+
+std::optional<Workload> parse_workload(std::string_view name) {
+  for (const auto& entry : kWorkloadNames) {
+    if (entry.name == name) {
+      return entry.value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view fill_name(Fill fill) {
+  for (const auto& entry : kFillNames) {
+    if (entry.value == fill) {
+      return entry.name;
+    }
+  }
+  return {};
+}
+
+std::optional<Fill> parse_fill(std::string_view name) {
+  for (const auto& entry : kFillNames) {
+    if (entry.name == name) {
+      return entry.value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view backing_name(Backing backing) {
+  for (const auto& entry : kBackingNames) {
+    if (entry.value == backing) {
+      return entry.name;
+    }
+  }
+  return {};
+}
+
+std::optional<Backing> parse_backing(std::string_view name) {
+  for (const auto& entry : kBackingNames) {
+    if (entry.name == name) {
+      return entry.value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string_view kind_name(GuestKind kind) {
+  switch (kind) {
+    case GuestKind::kKvm:
+      return "kvm";
+    case GuestKind::kProcess:
+      return "process";
+  }
+  return {};
+}
+
+Status validate(const GuestConfig& config) {
+  GODWIT_TRY(validate_names(config));
+  if (config.vcpus < 1 || config.vcpus > kVcpusMax) {
+    return invalid(fmt::format("--vcpus is {}; 1 to {} are possible", config.vcpus, kVcpusMax));
+  }
+  if (config.memory_bytes < kMemoryBytesMin || config.memory_bytes > kMemoryBytesMax) {
+    return invalid(fmt::format("--memory is {} bytes; {} to {} are possible",
+                               config.memory_bytes,
+                               kMemoryBytesMin,
+                               kMemoryBytesMax));
+  }
+  if (config.memory_bytes % kRegionGranule != 0) {
+    return invalid(
+        fmt::format("--memory is {} bytes; it must be a multiple of 2 MiB", config.memory_bytes));
+  }
+  if (config.populated_bytes > config.memory_bytes) {
+    return invalid(fmt::format("--populated is {} bytes, more than --memory ({})",
+                               config.populated_bytes,
+                               config.memory_bytes));
+  }
+  if (config.populated_bytes % kPageBytes != 0) {
+    return invalid(fmt::format("--populated is {} bytes; it must be a multiple of 4 KiB",
+                               config.populated_bytes));
+  }
+  // The guest's own pages come first: code, page tables (a page a GiB), stacks, blocks, generation
+  // table.
+  const auto populated_min = kPopulatedBytesMin + (config.memory_bytes / kGiB) * kPageBytes +
+                             config.vcpus * kPopulatedBytesVcpu;
+  if (config.populated_bytes < populated_min) {
+    return invalid(fmt::format("--populated is {} bytes; this guest needs at least {} for itself",
+                               config.populated_bytes,
+                               populated_min));
+  }
+  if (config.working_set_bytes > config.populated_bytes) {
+    return invalid(fmt::format("--working-set is {} bytes, more than --populated ({})",
+                               config.working_set_bytes,
+                               config.populated_bytes));
+  }
+  if (config.working_set_bytes < config.vcpus * kPageBytes) {
+    return invalid(fmt::format("--working-set is {} bytes; {} vCPUs need a page of 4 KiB each",
+                               config.working_set_bytes,
+                               config.vcpus));
+  }
+  return {};
+}
+
+engine::StateSection encode_config(const GuestConfig& config) {
+  StateWriter out;
+  out.u32(static_cast<std::uint32_t>(config.kind));
+  out.u32(static_cast<std::uint32_t>(config.workload));
+  out.u32(static_cast<std::uint32_t>(config.fill));
+  out.u32(config.vcpus);
+  out.u64(config.memory_bytes);
+  out.u64(config.populated_bytes);
+  out.u64(config.working_set_bytes);
+  out.u64(config.rate_bytes_per_s);
+  out.u64(config.seed);
+  out.u32(config.skip_register ? kFlagSkipRegister : 0);
+  out.u32(static_cast<std::uint32_t>(config.backing));
+  engine::StateSection section;
+  section.name = kConfigSection;
+  section.version = kConfigVersion;
+  section.payload = out.take();
+  return section;
+}
+
+Result<GuestConfig> decode_config(const engine::StateSection& section) {
+  constexpr const char* kOperation = "decode guest configuration";
+  if (section.name != kConfigSection) {
+    return fail(ErrorCode::kProtocol,
+                kOperation,
+                fmt::format("section '{}' is no configuration", section.name));
+  }
+  if (section.version < 1 || section.version > kConfigVersion || section.instance != 0) {
+    return fail(ErrorCode::kVersion,
+                kOperation,
+                fmt::format("version {} instance {}; this side knows versions up to {}, instance 0",
+                            section.version,
+                            section.instance,
+                            kConfigVersion));
+  }
+  StateReader in(section.payload);
+  const auto kind = in.u32();
+  const auto workload = in.u32();
+  const auto fill = in.u32();
+  GuestConfig config;
+  config.vcpus = in.u32();
+  config.memory_bytes = in.u64();
+  config.populated_bytes = in.u64();
+  config.working_set_bytes = in.u64();
+  config.rate_bytes_per_s = in.u64();
+  config.seed = in.u64();
+  const auto flags = in.u32();
+  const auto backing =
+      section.version >= 2 ? in.u32() : static_cast<std::uint32_t>(Backing::kMemfd);
+  if (!in.done()) {
+    return fail(ErrorCode::kProtocol,
+                kOperation,
+                fmt::format("{} bytes is the wrong size", section.payload.size()));
+  }
+  // Checked before the casts: a value that the enum's byte cannot hold must not wrap into a legal
+  // one.
+  if (kind > UINT8_MAX || workload > UINT8_MAX || fill > UINT8_MAX || backing > UINT8_MAX ||
+      (flags & ~kFlagSkipRegister) != 0) {
+    return fail(ErrorCode::kProtocol, kOperation, "a field is outside its range");
+  }
+  config.kind = static_cast<GuestKind>(kind);
+  config.workload = static_cast<Workload>(workload);
+  config.fill = static_cast<Fill>(fill);
+  config.backing = static_cast<Backing>(backing);
+  config.skip_register = (flags & kFlagSkipRegister) != 0;
+  GODWIT_TRY(validate(config));
+  return config;
+}
+
+std::vector<engine::MachineDescription::Region> region_layout(std::uint64_t memory_bytes) {
+  using Region = engine::MachineDescription::Region;
+  if (memory_bytes < kTwoRegionsFrom) {
+    return {Region{0, memory_bytes / kPageBytes}};
+  }
+  const auto first = round_up(memory_bytes / 2, kRegionGranule);
+  const auto second_gpa = std::max(kSecondRegionGpaMin, round_up(first, kGiB));
+  return {Region{0, first / kPageBytes}, Region{second_gpa, (memory_bytes - first) / kPageBytes}};
+}
+
+}  // namespace godwit::vmm

@@ -1,0 +1,75 @@
+#include "common/guest_memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "godwit/base/units.h"
+#include "godwit/uffd/populated_scan.h"
+
+namespace godwit::vmm {
+namespace {
+constexpr std::uint64_t kHugeBlockPages = 2 * kMiB / kPageBytes;
+}
+
+Status OwnedMemory::add_memfd(engine::MemoryRegion region,
+                              bool huge_pages,
+                              const MemoryOptions& options) {
+  const auto bytes = region.page_count << kPageShift;
+  GODWIT_TRY_ASSIGN(
+      auto file,
+      huge_pages ? create_huge_memfd("godwit-guest", bytes) : create_memfd("godwit-guest", bytes));
+  region.block_pages = huge_pages ? kHugeBlockPages : 1;
+  GODWIT_TRY_ASSIGN(auto guest, Mapping::shared(file.get(), 0, bytes));
+  region.guest = guest.data();
+  region.fd = file.get();
+  if (options.with_alias) {
+    GODWIT_TRY_ASSIGN(auto alias, Mapping::shared(file.get(), 0, bytes));
+    region.alias = alias.data();
+    mappings_.push_back(std::move(alias));
+  }
+  mappings_.push_back(std::move(guest));
+  files_.push_back(std::move(file));
+  view_.regions.push_back(region);
+  return {};
+}
+
+Status OwnedMemory::add_anonymous(engine::MemoryRegion region) {
+  GODWIT_TRY_ASSIGN(auto guest, Mapping::anonymous(region.page_count << kPageShift));
+  // A huge page would make 511 pages that nobody ever wrote look populated, and populate them. A
+  // kernel without huge pages (EINVAL) makes none.
+  if (::madvise(guest.data(), guest.size(), MADV_NOHUGEPAGE) != 0 && errno != EINVAL) {
+    return fail_errno(errno, "MADV_NOHUGEPAGE", "guest memory");
+  }
+  region.guest = guest.data();
+  mappings_.push_back(std::move(guest));
+  view_.regions.push_back(region);
+  return {};
+}
+
+Result<OwnedMemory> OwnedMemory::create(
+    const std::vector<engine::MachineDescription::Region>& regions,
+    Backing backing,
+    const MemoryOptions& options) {
+  OwnedMemory memory;
+  for (const auto& region : regions) {
+    engine::MemoryRegion out;
+    out.gpa = region.gpa;
+    out.page_count = region.page_count;
+    GODWIT_TRY(backing == Backing::kAnonymous
+                   ? memory.add_anonymous(out)
+                   : memory.add_memfd(out, backing == Backing::kHugetlb, options));
+  }
+  return memory;
+}
+
+std::unique_ptr<engine::PopulatedScan> OwnedMemory::populated() const {
+  if (view_.regions.empty() || view_.regions[0].fd >= 0) {
+    const bool huge_pages = !view_.regions.empty() && view_.regions[0].block_pages > 1;
+    return huge_pages ? uffd::make_huge_scan(view_) : uffd::make_memfd_scan(view_);
+  }
+  return uffd::make_anonymous_scan(view_);
+}
+
+}  // namespace godwit::vmm

@@ -1,0 +1,144 @@
+#include "qemu/peers.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "ground/figures.h"
+#include "ground/stats.h"
+#include "ground/table.h"
+#include "link/private_network.h"
+#include "run/runner.h"
+
+namespace godwit::lab {
+namespace {
+
+constexpr std::string_view kQemu = "qemu";
+
+Status leave_out(const std::string& mode, const std::string& reason, Results& results) {
+  fmt::print(stderr, "left out: qemu{}: {}\n", mode.empty() ? "" : " " + mode, reason);
+  Json row;
+  row["peer"] = {{"name", kQemu}, {"mode", mode.empty() ? Json() : Json(mode)}};
+  row["reason"] = reason;
+  return results.write("left_out", row);
+}
+
+}  // namespace
+
+PeerRun PeerSide::run(const Link* link, int interrupt_fd) const {
+  return run_qemu(program, mode, options, link, interrupt_fd);
+}
+
+Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names) {
+  std::vector<QemuMode> modes;
+  const auto add = [&modes](QemuMode mode) {
+    const auto same = [&mode](const QemuMode& other) { return other.name == mode.name; };
+    if (std::none_of(modes.begin(), modes.end(), same)) {
+      modes.push_back(std::move(mode));
+    }
+  };
+  for (const std::string_view name : names) {
+    if (name == kQemu) {
+      for (auto& mode : all_qemu_modes()) {
+        add(std::move(mode));
+      }
+      continue;
+    }
+    const auto colon = name.find(':');
+    if (colon == std::string_view::npos || name.substr(0, colon) != kQemu) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "peer",
+                  fmt::format("there is no peer '{}'; there is qemu, and qemu:MODE", name));
+    }
+    GODWIT_TRY_ASSIGN(auto mode, parse_qemu_mode(name.substr(colon + 1)));
+    add(std::move(mode));
+  }
+  return modes;
+}
+
+void share_congestion(Point& point) {
+  const auto asked = text_at(point.options, "/congestion");
+  const auto network = make_peer_network(asked.empty() ? "auto" : asked);
+  if (!network.congestion.empty()) {
+    point.options["congestion"] = network.congestion;
+  }
+}
+
+Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
+                                     const std::string& program,
+                                     const Point& point,
+                                     int interrupt_fd,
+                                     Results& results) {
+  std::vector<Side> sides;
+  const auto options = guest_options(point);
+  if (!options && options.error().code != ErrorCode::kUnsupported) {
+    return fail(options.error());
+  }
+  if (!options) {
+    GODWIT_TRY(leave_out({}, options.error().message(), results));
+    return sides;
+  }
+  const auto peer = probe_qemu(program, interrupt_fd);
+  if (!peer && peer.error().code == ErrorCode::kCancelled) {
+    return fail(peer.error());
+  }
+  if (!peer) {
+    GODWIT_TRY(leave_out({}, peer.error().message(), results));
+    return sides;
+  }
+  for (const auto& mode : modes) {
+    if (const auto reason = why_not(*peer, mode); !reason.empty()) {
+      GODWIT_TRY(leave_out(mode.name, reason, results));
+      continue;
+    }
+    Side side;
+    side.peer = std::make_shared<PeerSide>(PeerSide{*peer, mode, *options});
+    side.label = side.peer->name();
+    side.point = point;
+    sides.push_back(std::move(side));
+  }
+  return sides;
+}
+
+Status write_peer_table(const std::vector<Side>& sides,
+                        const Measured& measured,
+                        const Results& results) {
+  if (results.to_stdout()) {
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows{{""}, {"runs"}};
+  for (std::size_t i = 0; i < sides.size(); ++i) {
+    rows[0].push_back(sides[i].label);
+    rows[1].push_back(std::to_string(measured.samples[i].size()));
+  }
+  for (const auto* name : {"total_ns",
+                           "downtime_ns",
+                           "guest_gap_ns",
+                           "largest_stall_ns",
+                           "cpu_source_ns",
+                           "cpu_target_ns",
+                           "wire_bytes"}) {
+    std::vector<std::string> row{name};
+    const auto ours = values_of(measured.samples[0], name);
+    for (std::size_t i = 0; i < sides.size(); ++i) {
+      const auto values = values_of(measured.samples[i], name);
+      if (values.empty()) {
+        row.emplace_back("-");
+        continue;
+      }
+      const auto median = spread_of(values).median;
+      auto text = figure_text(find_figure(name)->unit, median);
+      if (i > 0 && !ours.empty() && spread_of(ours).median > 0) {
+        text += fmt::format(" ({:.2f})", median / spread_of(ours).median);
+      }
+      row.push_back(std::move(text));
+    }
+    rows.push_back(std::move(row));
+  }
+  fmt::print(
+      "\n{}, medians (and what they are of godwit's)\n{}\n", sides[0].point.name(), table(rows));
+  return {};
+}
+
+}  // namespace godwit::lab

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "godwit/base/result.h"
+
+#include "qemu/peers.h"
+#include "rows/results.h"
+#include "run/verdict.h"
+#include "scenario/scenario.h"
+
+namespace godwit::lab {
+
+/// One of the things that are measured in turn.
+struct Side {
+  std::string label;  ///< "a", "b", or the name of the point
+  Point point;
+  std::string godwit;                              ///< path of the command
+  std::shared_ptr<const PeerSide> peer = nullptr;  ///< what runs instead of godwit
+};
+
+struct RunnerOptions {
+  unsigned rounds = 5;    ///< runs of each side
+  int interrupt_fd = -1;  ///< readable: stop
+  std::int64_t run_timeout_ns = 600'000'000'000;
+  std::string set;  ///< noted in each row
+};
+
+/// How the runs went; their figures by side.
+struct Measured {
+  std::vector<std::vector<Sample>> samples;
+  std::uint64_t failed = 0;  ///< runs that were not verified
+  bool interrupted = false;
+};
+
+/// The order of turns: forwards, then backwards (A B B A A B ...), so that a drift of the machine
+/// falls on all sides alike.
+std::vector<std::size_t> turns(std::size_t sides, unsigned rounds);
+
+/// Runs every side `rounds` times in turns, writes a row "run" for each. A run that fails or is not
+/// verified is written, counted and leaves no sample. Errors: kIo (a program that cannot be
+/// started, results that cannot be written).
+Result<Measured> measure(const std::vector<Side>& sides,
+                         const RunnerOptions& options,
+                         Results& results);
+
+}  // namespace godwit::lab

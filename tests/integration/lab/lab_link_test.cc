@@ -1,0 +1,263 @@
+// Runs over links: what the lab leaves behind when it is interrupted or killed, and what it does
+// where no namespace can be made.
+
+#include <dirent.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "support/link_support.h"
+
+namespace godwit {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+bool eventually(const std::function<bool()>& condition, int seconds = 60) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
+/// A directory with scenarios. Ownership: removed.
+class Scenarios {
+ public:
+  Scenarios() : path_(fs::temp_directory_path() / fmt::format("godwit-links-{}", ::getpid())) {
+    fs::create_directories(path_);
+    add("linked", R"("runs": 50, "link": {"delay_us": 100})");
+    add("plain", R"("runs": 1)");
+    std::ofstream(path_ / "both.json")
+        << R"({"description": "", "scenarios": ["linked", "plain"]})";
+  }
+  Scenarios(const Scenarios&) = delete;
+  Scenarios& operator=(const Scenarios&) = delete;
+  ~Scenarios() { fs::remove_all(path_); }
+  [[nodiscard]] std::string at(const std::string& name) const { return (path_ / name).string(); }
+  [[nodiscard]] std::string directory() const { return path_.string(); }
+
+ private:
+  void add(const std::string& name, const std::string& more) const {
+    std::ofstream(path_ / (name + ".json")) << fmt::format(
+        R"({{"name": "{}", "description": "", {}, "options": {{"guest": "process",
+            "memory": "32MiB", "mode": "precopy"}}}})",
+        name,
+        more);
+  }
+  fs::path path_;
+};
+
+std::vector<Json> rows(const std::string& path) {
+  std::vector<Json> all;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    auto row = Json::parse(line, nullptr, false);
+    if (!row.is_discarded()) {
+      all.push_back(std::move(row));
+    }
+  }
+  return all;
+}
+
+std::size_t rows_of(const std::string& path, const std::string& kind) {
+  std::size_t count = 0;
+  for (const auto& row : rows(path)) {
+    count += row.value("kind", "") == kind ? 1 : 0;
+  }
+  return count;
+}
+
+/// "net:[4026531840]" of every network namespace in `directory`, whose entries are links.
+void add_namespaces(const fs::path& directory, std::set<std::string>& found) {
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    std::error_code unreadable;
+    const auto to = fs::read_symlink(it->path(), unreadable).string();
+    if (to.rfind("net:[", 0) == 0) {
+      found.insert(to);
+    }
+  }
+}
+
+std::set<std::string> held_by(pid_t pid) {
+  std::set<std::string> found;
+  add_namespaces(fmt::format("/proc/{}/fd", pid), found);
+  add_namespaces(fmt::format("/proc/{}/ns", pid), found);
+  return found;
+}
+
+/// Every network namespace that some process lives in or holds, or that is mounted somewhere.
+std::set<std::string> all_namespaces() {
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") == std::string::npos) {
+      found.merge(held_by(static_cast<pid_t>(std::stol(name))));
+    }
+  }
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    if (const auto at = line.find("net:["); at != std::string::npos) {
+      found.insert(line.substr(at, line.find(']', at) + 1 - at));
+    }
+  }
+  return found;
+}
+
+std::set<std::string> devices() {
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator("/sys/class/net")) {
+    found.insert(entry.path().filename().string());
+  }
+  return found;
+}
+
+/// Processes whose command line names the lab's process, as those of its runs do.
+std::vector<pid_t> processes_that_name(pid_t lab) {
+  std::vector<pid_t> found;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) {
+      continue;
+    }
+    std::ifstream file(entry.path() / "cmdline", std::ios::binary);
+    const std::string line((std::istreambuf_iterator<char>(file)), {});
+    if (line.find(fmt::format("/proc/{}/fd/", lab)) != std::string::npos) {
+      found.push_back(static_cast<pid_t>(std::stol(name)));
+    }
+  }
+  return found;
+}
+
+pid_t start_lab(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv{const_cast<char*>("godwit-lab")};
+  for (const auto& argument : arguments) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  argv.push_back(nullptr);
+  const auto pid = ::fork();
+  if (pid == 0) {
+    ::execv(GODWIT_LAB, argv.data());
+    ::_exit(127);
+  }
+  return pid;
+}
+
+int wait_for(pid_t pid) {
+  int status = 0;
+  if (!eventually([&] { return ::waitpid(pid, &status, WNOHANG) == pid; })) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, &status, 0);
+    return -1000;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/// Ends a lab in the middle of its second run and looks at what is left. Returns its exit code.
+int end_by(int signal, const Scenarios& scenarios) {
+  const auto devices_before = devices();
+  const auto here = held_by(::getpid());
+  const auto out = scenarios.at("rows");
+  const auto lab = start_lab({"run", "linked", "--scenarios", scenarios.directory(), "--out", out});
+  EXPECT_TRUE(eventually([&] { return rows_of(out, "run") >= 1; }));
+  // The demo and both of its children, each in its namespace.
+  EXPECT_TRUE(eventually([&] { return processes_that_name(lab).size() == 1; }));
+  auto links = held_by(lab);
+  for (const auto& one : here) {
+    links.erase(one);
+  }
+  EXPECT_EQ(links.size(), 2U) << "two namespaces";
+  EXPECT_EQ(devices(), devices_before) << "this namespace is not touched";
+  ::kill(lab, signal);
+  const auto code = wait_for(lab);
+  EXPECT_TRUE(eventually([&] { return processes_that_name(lab).empty(); }));
+  const auto gone = [&] {
+    const auto all = all_namespaces();
+    for (const auto& one : links) {
+      if (all.count(one) != 0) {
+        return false;
+      }
+    }
+    return true;
+  };
+  EXPECT_TRUE(eventually(gone)) << "a namespace is still held, and with it its devices";
+  EXPECT_EQ(devices(), devices_before);
+  const auto kept = rows(out);
+  EXPECT_FALSE(kept.empty());
+  for (const auto& row : kept) {
+    if (row.value("kind", "") == "run") {
+      EXPECT_EQ(row["verified"], true) << row;
+      EXPECT_EQ(row["link"]["delay_us"], 100) << row["link"];
+    }
+  }
+  return code;
+}
+
+const lab::LinkSpec kSpec{.delay_us = 100, .emulated = true};
+
+TEST(LabLink, AnInterruptedLabLeavesNothingAndKeepsItsResults) {
+  GODWIT_NEED_LINK(kSpec);
+  const Scenarios scenarios;
+  EXPECT_EQ(end_by(SIGINT, scenarios), 130);
+  EXPECT_EQ(rows_of(scenarios.at("rows"), "summary"), 1U);
+}
+
+TEST(LabLink, AKilledLabLeavesNothing) {
+  GODWIT_NEED_LINK(kSpec);
+  EXPECT_EQ(end_by(SIGKILL, Scenarios()), -SIGKILL);
+}
+
+/// Runs the lab without the right to make namespaces.
+int run_without_root(const Scenarios& scenarios, const std::string& name) {
+  const auto line = fmt::format(
+      "{}{} run {} --scenarios {} --out {} >/dev/null 2>{}",
+      ::geteuid() == 0 ? "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin " : "",
+      GODWIT_LAB,
+      name,
+      scenarios.directory(),
+      scenarios.at("rows"),
+      scenarios.at("errors"));
+  const auto status = std::system(line.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(LabLink, WithoutRootTheRestIsMeasured) {
+  const Scenarios scenarios;
+  EXPECT_EQ(run_without_root(scenarios, "both"), 0);
+  const auto out = scenarios.at("rows");
+  EXPECT_EQ(rows_of(out, "left_out"), 1U);
+  EXPECT_EQ(rows_of(out, "run"), 1U);
+  EXPECT_EQ(rows(out).front().value("scenario", ""), "linked");
+  EXPECT_NE(rows(out).front().value("reason", "").find("be root"), std::string::npos);
+  std::ifstream errors(scenarios.at("errors"));
+  const std::string said((std::istreambuf_iterator<char>(errors)), {});
+  EXPECT_NE(said.find("left out: linked"), std::string::npos) << said;
+}
+
+TEST(LabLink, WithoutRootNothingButLinksIsAnErrorOfTheEnvironment) {
+  const Scenarios scenarios;
+  EXPECT_EQ(run_without_root(scenarios, "linked"), 3);
+  EXPECT_EQ(rows_of(scenarios.at("rows"), "run"), 0U);
+}
+
+}  // namespace
+}  // namespace godwit

@@ -1,0 +1,133 @@
+#include "books/dirty_ledger.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "godwit/base/random.h"
+
+namespace godwit::engine {
+namespace {
+
+void quiet(PageRun /*run*/) {}
+
+TEST(DirtyLedger, AnnouncesAWholeRunOnce) {
+  DirtyLedger ledger({1000});
+  std::vector<PageRun> announced;
+  const auto keep = [&](PageRun run) { announced.push_back(run); };
+  ledger.add_pending({0, 10, 900}, keep);
+  EXPECT_EQ(announced, (std::vector<PageRun>{{0, 10, 900}}));
+  announced.clear();
+  ledger.add_pending({0, 0, 1000}, keep);
+  EXPECT_EQ(announced, (std::vector<PageRun>{{0, 0, 10}, {0, 910, 90}}));
+  EXPECT_EQ(ledger.pending_pages(), 1000U);
+  EXPECT_EQ(ledger.unique_pages(), 1000U);
+}
+
+TEST(DirtyLedger, HandsEachPageOutOnceAndTakesItBack) {
+  DirtyLedger ledger({64});
+  ledger.add_pending({0, 0, 4}, quiet);
+  const auto hash = ledger.pending_hash();
+  EXPECT_EQ(ledger.claim_in_flight(0, 0, 0b111), 0b111U);
+  EXPECT_EQ(ledger.claim(0, 0, 0b1111), 0b1000U);
+  EXPECT_TRUE(ledger.in_flight({0, 0}));
+  EXPECT_FALSE(ledger.in_flight({0, 3}));
+  EXPECT_EQ(ledger.pending_pages(), 0U);
+  EXPECT_EQ(ledger.pending_hash(), 0U);
+  ledger.give_back(0, 0, 0b111);
+  ledger.give_back(0, 0, 0b1000);
+  EXPECT_EQ(ledger.pending_hash(), hash);
+  EXPECT_FALSE(ledger.in_flight({0, 0}));
+  EXPECT_EQ(ledger.unique_pages(), 4U) << "a page that is given back is no new page";
+}
+
+TEST(DirtyLedger, AClaimThatLosesIsNotInFlight) {
+  DirtyLedger ledger({64});
+  ledger.add_pending({0, 1, 1}, quiet);
+  EXPECT_EQ(ledger.claim_in_flight(0, 0, 0b11), 0b10U);
+  EXPECT_FALSE(ledger.in_flight({0, 0}));
+  ledger.landed(0, 0, 0b10);
+  EXPECT_FALSE(ledger.in_flight({0, 1}));
+}
+
+TEST(DirtyLedger, HeatRisesWithEveryAbsorption) {
+  DirtyLedger ledger({64});
+  ledger.dirty()[0].set(0, 0b11);
+  ledger.absorb_dirty(quiet);
+  ledger.dirty()[0].set(0, 0b01);
+  ledger.absorb_dirty(quiet);
+  EXPECT_GT(ledger.heat({0, 0}), ledger.heat({0, 1}));
+  EXPECT_GT(ledger.heat({0, 1}), 0);
+  EXPECT_EQ(ledger.heat({0, 2}), 0);
+}
+
+TEST(DirtyLedger, LosesOnlyTheMarkItIsToldToLose) {
+  DirtyLedger ledger({64});
+  ledger.dirty()[0].set(0, 0b111);
+  const auto marked =
+      ledger.absorb_dirty_losing(quiet, [](PageId page) { return page.index == 1; });
+  EXPECT_EQ(marked, 2U);
+  EXPECT_EQ(ledger.pending()[0].word(0), 0b101U);
+}
+
+TEST(DirtyLedger, AgreesWithASetInASeededLoop) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    SplitMix64 random(seed);
+    const std::vector<std::uint64_t> sizes = {1 + random.below(300), 1 + random.below(300)};
+    DirtyLedger ledger(sizes);
+    std::set<PageId> pending;
+    std::set<PageId> ever;
+    for (int step = 0; step < 400; ++step) {
+      const auto region = static_cast<RegionIndex>(random.below(2));
+      const auto first = random.below(sizes[region]);
+      const auto count = 1 + random.below(std::min<std::uint64_t>(80, sizes[region] - first));
+      std::set<PageId> announced;
+      const auto keep = [&](PageRun run) {
+        for (auto index = run.first; index < run.end(); ++index) {
+          ASSERT_TRUE(announced.insert({run.region, index}).second) << "announced twice";
+        }
+      };
+      std::set<PageId> fresh;
+      const auto add = [&](PageId page) {
+        ever.insert(page);
+        if (pending.insert(page).second) {
+          fresh.insert(page);
+        }
+      };
+      switch (random.below(3)) {
+        case 0:
+          ledger.add_pending({region, first, count}, keep);
+          for (auto index = first; index < first + count; ++index) {
+            add({region, index});
+          }
+          break;
+        case 1:
+          ledger.dirty()[region].set(first / 64, 1ULL << (first % 64));
+          ledger.absorb_dirty(keep);
+          add({region, first});
+          break;
+        default: {
+          const auto mask = random.next() & random.next();
+          auto got = ledger.claim(region, first / 64, mask);
+          for (unsigned bit = 0; bit < 64; ++bit) {
+            const bool mine = ((got >> bit) & 1) != 0;
+            const PageId page{region, first / 64 * 64 + bit};
+            ASSERT_EQ(mine, ((mask >> bit) & 1) != 0 && pending.erase(page) != 0);
+          }
+        }
+      }
+      ASSERT_EQ(announced, fresh);
+      std::uint64_t hash = 0;
+      for (const auto page : pending) {
+        hash ^= page_set_hash(page);
+      }
+      ASSERT_EQ(ledger.pending_pages(), pending.size());
+      ASSERT_EQ(ledger.pending_hash(), hash);
+      ASSERT_EQ(ledger.unique_pages(), ever.size());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace godwit::engine

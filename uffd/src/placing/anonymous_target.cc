@@ -1,0 +1,227 @@
+#include "godwit/uffd/anonymous_target.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "godwit/base/fd.h"
+#include "godwit/uffd/uffd.h"
+
+#include "faults/fault_service_base.h"
+#include "placing/address_map.h"
+
+// Private anonymous memory has no file behind it: the only way to put bytes into a page so that the
+// guest sees all of them or none is UFFDIO_COPY, which allocates the page, fills it, installs it in
+// the guest's page table and wakes whoever waits, all in one. So placing *is* mapping here, and it
+// has two consequences.
+//
+// First, there are no MINOR faults. A page without an entry is one that the source still has, or a
+// hole; the page states tell which, and a hole gets the shared zero page.
+//
+// Second, a page that becomes old after it was placed must be taken out again, or the guest would
+// read the old bytes without a fault. MADV_DONTNEED does that. It is a system call a run and about
+// a microsecond a page when the runs are short, so the runs of one announcement go in batches
+// through process_madvise() where the kernel takes it for one's own process. Nothing is lost if it
+// takes a part only: taking out what is out already is harmless while the guest does not run.
+//
+// What UFFDIO_COPY says of the first page that it cannot do is the state of that page: EEXIST, it
+// is there, so it is skipped and its waiters are woken; EAGAIN, a part is done, ask for the rest.
+
+namespace godwit::uffd {
+namespace {
+
+tl::unexpected<Error> not_armed(const char* operation) {
+  return fail(ErrorCode::kState, operation, "guest memory is not registered; call arm() first");
+}
+
+/// Fills the pages of a run by `fill(page, rest of the run in pages)`; returns how many of them
+/// were there already.
+template <typename Fill>
+Result<std::uint64_t> fill_run(PageRun run, const char* operation, Fill&& fill) {
+  std::uint64_t already = 0;
+  for (auto at = run.first; at < run.end();) {
+    const Progress progress = fill(at, run.end() - at);
+    at += progress.bytes >> kPageShift;
+    switch (progress.sys_errno) {
+      case 0:
+      case EAGAIN:
+        break;
+      case EEXIST:
+        ++already;
+        ++at;
+        break;
+      case ENOENT:
+        return not_armed(operation);
+      default:
+        return fail_errno(progress.sys_errno,
+                          operation,
+                          fmt::format("region {} page {} of guest memory", run.region, at));
+    }
+  }
+  return already;
+}
+
+class UffdCopyPlacer final : public engine::PagePlacer {
+ public:
+  UffdCopyPlacer(const engine::GuestMemory& memory, std::shared_ptr<Uffd> uffd)
+      : memory_(memory),
+        uffd_(std::move(uffd)),
+        self_(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))),
+        batches_(self_.valid()) {}
+
+  [[nodiscard]] engine::Placing placing() const override { return engine::Placing::kMaps; }
+  [[nodiscard]] const char* name() const override { return "uffd-copy"; }
+
+  Status place(PageRun run, const std::byte* bytes) override {
+    if (!holds(memory_, run)) {
+      return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
+    }
+    return wake_if(run, fill_run(run, "UFFDIO_COPY", [&](std::uint64_t page, std::uint64_t count) {
+                     return uffd_->copy(memory_.page({run.region, page}),
+                                        bytes + ((page - run.first) << kPageShift),
+                                        count << kPageShift);
+                   }));
+  }
+
+  Status place_zero(PageRun run) override {
+    if (!holds(memory_, run)) {
+      return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
+    }
+    return wake_if(run,
+                   fill_run(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
+                     return uffd_->map_zero(memory_.page({run.region, page}), count << kPageShift);
+                   }));
+  }
+
+  Status retract(std::span<const PageRun> runs) override {
+    for (const auto& run : runs) {
+      if (!holds(memory_, run)) {
+        return fail(ErrorCode::kInvalidArgument, "retract", "pages outside the guest's memory");
+      }
+    }
+    while (!runs.empty()) {
+      const auto some = runs.first(std::min(runs.size(), kBatchRuns));
+      if (!retract_batch(some)) {
+        GODWIT_TRY(retract_each(some));
+      }
+      runs = runs.subspan(some.size());
+    }
+    return {};
+  }
+
+ private:
+  static constexpr std::size_t kBatchRuns = 512;
+
+  /// Who waits for a page that somebody else has placed was woken by him, or came later and is not
+  /// queued; a wake too many is harmless where a wake too few is a guest that hangs.
+  Status wake_if(PageRun run, const Result<std::uint64_t>& already) {
+    GODWIT_TRY(already);
+    return *already == 0 ? Status()
+                         : uffd_->wake(memory_.page({run.region, run.first}), run.bytes());
+  }
+
+  /// Whether one system call took them all out.
+  bool retract_batch(std::span<const PageRun> runs) {
+    // relaxed: it only remembers that the kernel refuses; nothing else is read by it.
+    if (runs.size() < 2 || !batches_.load(std::memory_order_relaxed)) {
+      return false;
+    }
+    std::array<iovec, kBatchRuns> parts;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      parts[i] = {memory_.page({runs[i].region, runs[i].first}), runs[i].bytes()};
+      bytes += runs[i].bytes();
+    }
+    const auto done =
+        ::syscall(SYS_process_madvise, self_.get(), parts.data(), runs.size(), MADV_DONTNEED, 0);
+    if (done < 0 && (errno == EINVAL || errno == EPERM || errno == ENOSYS)) {
+      batches_.store(false, std::memory_order_relaxed);
+    }
+    return done >= 0 && static_cast<std::uint64_t>(done) == bytes;
+  }
+
+  Status retract_each(std::span<const PageRun> runs) {
+    for (const auto& run : runs) {
+      if (::madvise(memory_.page({run.region, run.first}), run.bytes(), MADV_DONTNEED) != 0) {
+        return fail_errno(errno, "MADV_DONTNEED", "guest memory");
+      }
+    }
+    return {};
+  }
+
+  const engine::GuestMemory memory_;
+  const std::shared_ptr<Uffd> uffd_;
+  const Fd self_;
+  std::atomic<bool> batches_;
+};
+
+class AnonymousFaultService final : public FaultServiceBase {
+ public:
+  AnonymousFaultService(const engine::GuestMemory& memory, std::shared_ptr<Uffd> uffd)
+      : FaultServiceBase(memory, std::move(uffd), Registration::kMissing) {}
+
+ private:
+  Status map_pages(PageRun run, engine::MapResult& result) override {
+    GODWIT_TRY_ASSIGN(
+        result.already,
+        fill_run(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
+          const auto progress =
+              uffd().map_zero(memory().page({run.region, page}), count << kPageShift);
+          result.mapped += progress.bytes >> kPageShift;
+          return progress;
+        }));
+    return {};
+  }
+};
+
+class DirectPlacer final : public engine::PagePlacer {
+ public:
+  explicit DirectPlacer(const engine::GuestMemory& memory) : memory_(memory) {}
+  [[nodiscard]] const char* name() const override { return "memcpy"; }
+
+  Status place(PageRun run, const std::byte* bytes) override {
+    if (!holds(memory_, run)) {
+      return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
+    }
+    std::memcpy(memory_.page({run.region, run.first}), bytes, run.bytes());
+    return {};
+  }
+
+  Status place_zero(PageRun run) override {
+    if (!holds(memory_, run)) {
+      return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
+    }
+    std::memset(memory_.page({run.region, run.first}), 0, run.bytes());
+    return {};
+  }
+
+ private:
+  const engine::GuestMemory memory_;
+};
+
+}  // namespace
+
+Result<AnonymousTarget> make_anonymous_target(const engine::GuestMemory& memory,
+                                              bool process_guest) {
+  GODWIT_TRY_ASSIGN(auto opened,
+                    Uffd::open({}, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
+  const auto uffd = std::make_shared<Uffd>(std::move(opened));
+  return AnonymousTarget{std::make_unique<UffdCopyPlacer>(memory, uffd),
+                         std::make_unique<AnonymousFaultService>(memory, uffd)};
+}
+
+std::unique_ptr<engine::PagePlacer> make_direct_placer(const engine::GuestMemory& memory) {
+  return std::make_unique<DirectPlacer>(memory);
+}
+
+}  // namespace godwit::uffd
