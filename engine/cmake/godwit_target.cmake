@@ -15,7 +15,17 @@ if(GODWIT_FUZZ)
   target_compile_options(godwit_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# godwit_library(NAME DIR sources... LINK targets... PRIVATE_LINK targets...)
+# The same sources compile to the same objects in every work tree, so that one's cache serves all.
+find_program(GODWIT_CCACHE ccache)
+if(GODWIT_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=pch_defines,time_macros "${GODWIT_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_C_COMPILER_LAUNCHER}")
+  # Lets ccache see what a precompiled header was made of.
+  target_compile_options(godwit_flags INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
+endif()
+
+# godwit_library(NAME SOURCES sources... HEADERS headers... LINK targets... PRIVATE_LINK targets...)
 # declares the static library godwit_NAME with the alias godwit::NAME; public headers live in <here>/include.
 function(godwit_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;LINK;PRIVATE_LINK" ${ARGN})
@@ -39,12 +49,19 @@ function(godwit_executable name)
   endif()
 endfunction()
 
-# godwit_test(NAME SOURCES ... LINK ... LABELS ...): a GoogleTest program, one ctest entry a test case.
+# How tests are compiled: most of their time is the compiler's, not theirs.
+set(GODWIT_TEST_OPTIONS -O1 -g1)
+
+# godwit_test(NAME SOURCES ... LINK ... LABELS ... TIMEOUT seconds OPTIMIZED): a GoogleTest program, one ctest entry a
+# test case. OPTIMIZED: the program itself is what takes the time.
 function(godwit_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMIZED" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main godwit_flags)
-  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} godwit_test_support GTest::gmock GTest::gtest_main godwit_flags)
+  if(NOT ARG_OPTIMIZED)
+    target_compile_options(${name} PRIVATE ${GODWIT_TEST_OPTIONS})
+    target_precompile_headers(${name} REUSE_FROM godwit_test_support)
+  endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)

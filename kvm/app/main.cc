@@ -4,11 +4,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "godwit/json/json.h"
+
 #include "cli/command_line.h"
 #include "cli/exit_code.h"
 #include "cli/signals.h"
 #include "commands/commands.h"
-#include "control/json.h"
 #include "report/report_json.h"
 
 namespace godwit::app {

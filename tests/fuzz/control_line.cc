@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kInputBytesMax = 64U << 10;  // fits a socket's buffer at once
 
-int depth_of(const app::Json& json) {
+int depth_of(const Json& json) {
   int deepest = 0;
   if (json.is_structured()) {
     for (const auto& member : json) {
@@ -28,7 +28,7 @@ int depth_of(const app::Json& json) {
   return deepest + 1;
 }
 
-void check_request(const app::Json& json) {
+void check_request(const Json& json) {
   const auto request = app::decode_request(json);
   if (!request) {
     GODWIT_CHECK(!request.error().message().empty());
@@ -40,9 +40,9 @@ void check_request(const app::Json& json) {
   // Deadlines are sums with the present time.
   GODWIT_CHECK(source.timeout_ns <= std::numeric_limits<std::int64_t>::max() / 10);
   GODWIT_CHECK(request->settings.inject.delay_ns >= 0);
-  const auto text = app::json_text(app::encode_request(*request));
-  const auto again = app::decode_request(app::Json::parse(text));
-  GODWIT_CHECK(again && app::json_text(app::encode_request(*again)) == text);
+  const auto text = json_text(app::encode_request(*request));
+  const auto again = app::decode_request(parse_json(text));
+  GODWIT_CHECK(again && json_text(app::encode_request(*again)) == text);
 }
 
 }  // namespace
@@ -68,8 +68,8 @@ void run_control_line(Bytes input) {
     }
     // Copying and printing take stack for every level.
     GODWIT_CHECK(depth_of(*json) <= 100);
-    GODWIT_CHECK(app::json_text(*json).find('\n') == std::string::npos);
-    (void)app::text_of(*json, "command");
+    GODWIT_CHECK(json_text(*json).find('\n') == std::string::npos);
+    (void)text_of(*json, "command");
     check_request(*json);
     (void)app::report_text(*json);
     (void)app::exit_code_of(*json);
@@ -81,12 +81,12 @@ std::vector<Seed> control_line_seeds() {
   request.to = "127.0.0.1:4444";
   request.settings.inject.fault = engine::InjectedFault::kBlackoutDelay;
   request.settings.inject.delay_ns = 1'000'000;
-  const auto migrate = app::json_text(app::encode_request(request)) + "\n";
+  const auto migrate = json_text(app::encode_request(request)) + "\n";
   // Numbers that no integer holds, and durations that no deadline can be made of.
   const std::string_view numbers =
       "{\"options\":{\"max_rounds\":1e300,\"timeout_ns\":9223372036854775807}}\n";
   const auto nested = "{\"options\":" + std::string(300, '[') + std::string(300, ']') + "}\n";
-  const auto report = app::json_text(app::failure_report(
+  const auto report = json_text(app::failure_report(
                           {}, {}, make_error(ErrorCode::kInvalidArgument, "", "text"), "options")) +
                       "\n";
   const std::string_view timeline =

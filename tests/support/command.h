@@ -7,7 +7,8 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "support/json_view.h"
 
 #ifndef GODWIT_COMMAND
 #error "GODWIT_COMMAND is the path of the godwit command under test"
@@ -19,7 +20,7 @@ namespace godwit::test {
 struct Ran {
   int code = -1;
   std::string out;
-  nlohmann::json report;  ///< null when stdout held no JSON object
+  Json report;  ///< null when stdout held no JSON object
 };
 
 /// Runs `godwit ARGUMENTS` to its end; stderr goes to stdout's place only with `with_errors`.
@@ -46,7 +47,7 @@ inline Ran run_command(const std::string& arguments, bool with_errors = false) {
   }
   const int status = ::pclose(pipe);
   ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  ran.report = nlohmann::json::parse(ran.out, nullptr, false);
+  ran.report = parse_json(ran.out);
   if (ran.report.is_discarded()) {
     ran.report = nullptr;
   }

@@ -20,17 +20,16 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "godwit/base/fd.h"
+
+#include "support/json_view.h"
 
 #ifndef GODWIT_COMMAND
 #error "GODWIT_COMMAND is the path of the godwit command under test"
 #endif
 
 namespace godwit::test {
-
-using Json = nlohmann::json;
 
 /// Waits for something that another process does; it is looked at every two milliseconds.
 inline bool eventually(const std::function<bool()>& condition, int seconds = 20) {
@@ -162,7 +161,7 @@ inline Outcome outcome_of(Process& process, int seconds = 60) {
   outcome.code = process.wait(seconds);
   outcome.out = process.out();
   outcome.err = process.err();
-  outcome.json = Json::parse(outcome.out, nullptr, false);
+  outcome.json = parse_json(outcome.out);
   if (outcome.json.is_discarded()) {
     outcome.json = nullptr;
   }
@@ -183,7 +182,7 @@ inline Json ask(const std::string& control, const Json& request) {
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return nullptr;
   }
-  const auto line = request.dump() + "\n";
+  const auto line = json_text(request) + "\n";
   if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) < 0) {
     return nullptr;
   }
@@ -191,7 +190,7 @@ inline Json ask(const std::string& control, const Json& request) {
   char buffer[4096];
   while (true) {
     if (const auto end = received.find('\n'); end != std::string::npos) {
-      auto json = Json::parse(received.substr(0, end), nullptr, false);
+      auto json = parse_json(received.substr(0, end));
       if (json.is_discarded() || json.value("type", "") != "progress") {
         return json;
       }

@@ -23,13 +23,13 @@ inline RunRow verified_run(const std::string& mode = "hybrid", double total_ns =
   run.verified = true;
   run.figures = {
       {"total_ns", total_ns}, {"downtime_ns", 1e6}, {"guest_gap_ns", 3e6}, {"cpu_source_ns", 5e8}};
-  run.report = Json::parse(fmt::format(R"({{
+  run.report = parse_json(fmt::format(R"({{
     "mode": "{}", "setup_ns": 100000000, "precopy_ns": 500000000, "downtime_ns": 1000000,
     "postcopy_ns": 300000000,
     "faults": {{"count": 2000, "p50_ns": 10000, "p99_ns": 90000, "p999_ns": 400000,
                "max_ns": 700000}},
     "rounds": [{{"pages": 1000, "dirtied_pages": 200}}, {{"pages": 200, "dirtied_pages": 0}}]}})",
-                                       mode));
+                                      mode));
   return run;
 }
 

@@ -8,7 +8,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+
+#include "support/json_view.h"
 
 namespace godwit::test {
 
@@ -20,7 +21,7 @@ struct Slice {
   std::string name;
   double began = 0;
   double ended = 0;
-  nlohmann::json arguments;
+  Json arguments;
 
   [[nodiscard]] bool holds(const Slice& other, double slack_us = kTraceRoundingUs) const {
     return began <= other.began + slack_us && other.ended <= ended + slack_us;
@@ -29,9 +30,7 @@ struct Slice {
 };
 
 /// The slices of the process's tracks whose name begins with `track`, in order of their beginning.
-inline std::vector<Slice> slices_of(const nlohmann::json& trace,
-                                    int process,
-                                    const std::string& track) {
+inline std::vector<Slice> slices_of(const Json& trace, int process, const std::string& track) {
   std::set<int> tracks;
   for (const auto& event : trace.at("traceEvents")) {
     if (event.at("name") == "thread_name" && event.at("pid") == process &&
@@ -49,8 +48,7 @@ inline std::vector<Slice> slices_of(const nlohmann::json& trace,
     const auto at = event.at("ts").get<double>();
     if (event.at("ph") == "B") {
       open[tid].push_back(slices.size());
-      slices.push_back(
-          {event.at("name").get<std::string>(), at, at, event.value("args", nlohmann::json())});
+      slices.push_back({event.at("name").get<std::string>(), at, at, event.value("args", Json())});
     } else if (event.at("ph") == "E") {
       slices.at(open[tid].back()).ended = at;
       open[tid].pop_back();
@@ -72,7 +70,7 @@ inline Slice slice_named(const std::vector<Slice>& slices, const std::string& na
 
 /// What viewers ask of every trace: complete events, tracks with names, and on each track slices
 /// that follow or contain one another, to the last bit of their times.
-inline void expect_trace_shape(const nlohmann::json& trace) {
+inline void expect_trace_shape(const Json& trace) {
   ASSERT_TRUE(trace.is_object());
   ASSERT_TRUE(trace.contains("traceEvents") && trace["traceEvents"].is_array());
   std::set<std::pair<int, int>> named;

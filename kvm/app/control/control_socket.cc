@@ -47,19 +47,14 @@ void refuse(ControlConnection& client, const std::string& why) {
 
 /// Errors: kProtocol.
 Result<Json> parse_line(const std::string& line) {
-  bool too_deep = false;
-  const auto keep = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kDepthMax;
-    return !too_deep;
-  };
-  auto json = Json::parse(line, keep, false);
-  if (too_deep) {
+  auto parsed = parse_json_bounded(line, kDepthMax);
+  if (parsed.too_deep) {
     return fail(ErrorCode::kProtocol, "control socket", "a line nests too deeply");
   }
-  if (json.is_discarded()) {
+  if (parsed.json.is_discarded()) {
     return fail(ErrorCode::kProtocol, "control socket", "a line is no JSON");
   }
-  return json;
+  return std::move(parsed.json);
 }
 
 }  // namespace

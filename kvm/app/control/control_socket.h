@@ -11,9 +11,8 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
+#include "godwit/json/json.h"
 #include "godwit/net/unix_listener.h"
-
-#include "control/json.h"
 
 namespace godwit::app {
 

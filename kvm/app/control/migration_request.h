@@ -1,7 +1,8 @@
 #pragma once
 
+#include "godwit/json/json.h"
+
 #include "cli/command_line.h"
-#include "control/json.h"
 
 namespace godwit::app {
 

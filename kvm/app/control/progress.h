@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "control/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::app {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "control/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::app {
 

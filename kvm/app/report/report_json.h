@@ -4,9 +4,9 @@
 #include <string>
 
 #include "godwit/engine/report.h"
+#include "godwit/json/json.h"
 
 #include "cli/command_line.h"
-#include "control/json.h"
 #include "host/environment.h"
 #include "host/floors.h"
 

@@ -1,9 +1,8 @@
 #pragma once
 
 #include "godwit/engine/report.h"
+#include "godwit/json/json.h"
 #include "godwit/vmm/guest.h"
-
-#include "control/json.h"
 
 namespace godwit::app {
 

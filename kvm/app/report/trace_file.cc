@@ -84,7 +84,7 @@ Result<Json> read_trace(const std::string& path) {
   if (!file) {
     return fail(ErrorCode::kIo, "--trace", fmt::format("{} cannot be read", path));
   }
-  auto json = Json::parse(file, nullptr, false);
+  auto json = parse_json(file);
   if (!json.is_object()) {
     return fail(ErrorCode::kProtocol, "--trace", fmt::format("{} holds no trace", path));
   }

@@ -3,8 +3,7 @@
 #include <string>
 
 #include "godwit/base/result.h"
-
-#include "control/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::app {
 

@@ -5,8 +5,7 @@
 
 #include "godwit/engine/report.h"
 #include "godwit/engine/trace.h"
-
-#include "control/json.h"
+#include "godwit/json/json.h"
 
 // A migration's trace as Chrome trace JSON, which Perfetto and other viewers open: an object
 // with "traceEvents", and in "otherData" what each side says of itself. Process 1 is the source,

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "ground/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::lab {
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "ground/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::lab {
 

@@ -79,7 +79,7 @@ std::set<std::string> machines_of(const ResultRows& rows) {
   for (const auto& run : rows.runs) {
     auto host = run.host;
     host.erase("load_1min");
-    machines.insert(line_of(host));
+    machines.insert(json_text(host));
   }
   return machines;
 }

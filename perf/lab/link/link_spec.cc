@@ -154,7 +154,7 @@ Status set_link_member(Json& link, const std::string& member, const std::string&
     link = Json::object();
   }
   // "100" and "0.01" are numbers; "1Gbit" is none and stays a text.
-  auto parsed = Json::parse(value, nullptr, false);
+  auto parsed = parse_json(value);
   if (parsed.is_discarded() || !parsed.is_number()) {
     parsed = value;
   }

@@ -6,8 +6,7 @@
 #include <string_view>
 
 #include "godwit/base/result.h"
-
-#include "ground/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::lab {
 

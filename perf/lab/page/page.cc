@@ -394,7 +394,7 @@ class Page {
     for (const auto& host : hosts) {
       HtmlTable table{"Machine", {"", ""}, {}};
       for (const auto& [name, value] : host.items()) {
-        const auto plain = value.is_string() ? value.get<std::string>() : line_of(value);
+        const auto plain = plain_text(value);
         table.rows.push_back({{name},
                               {value.is_null() ? "not told"
                                : name == "memory_bytes" && value.is_number()

@@ -67,12 +67,12 @@ std::vector<Line> lines_of(std::span<const RunGroup> groups,
     // The same options are the same measurement, whatever the scenario is called; of a peer only
     // what was swept is known.
     const bool peer = group.any().peer.is_object();
-    auto key = group.series + line_of(Json(options)) + line_of(link);
+    auto key = group.series + json_text(Json(options)) + json_text(link);
     auto detail = group.scenario;
     for (const auto& [member, swept] : group.any().swept.items()) {
       if (member != name && member != "mode") {
         detail += fmt::format(
-            ", {}={}", member, swept.is_string() ? swept.get<std::string>() : line_of(swept));
+            ", {}={}", member, swept.is_string() ? swept.get<std::string>() : json_text(swept));
       }
     }
     key += peer || !across_scenarios ? group.scenario : std::string();

@@ -25,7 +25,7 @@ Result<std::uint64_t> number_of(
   if (value.is_number_unsigned()) {
     return value.get<std::uint64_t>();
   }
-  const auto text = value.is_string() ? value.get<std::string>() : value.dump();
+  const auto text = plain_text(value);
   std::uint64_t number = 0;
   const auto* end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, number);

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "godwit/base/result.h"
+#include "godwit/json/json.h"
 
-#include "ground/json.h"
 #include "link/link.h"
 #include "qemu/guest_options.h"
 #include "qemu/qemu_peer.h"

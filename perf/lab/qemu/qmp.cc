@@ -58,7 +58,7 @@ Result<std::optional<QmpMessage>> QmpParser::next() {
     if (line.find_first_not_of(" \r\t") == std::string::npos) {
       continue;
     }
-    auto message = message_of(Json::parse(line, nullptr, false));
+    auto message = message_of(parse_json(line));
     if (!message) {
       return broken(fmt::format("no message: {}", line.substr(0, 200)));
     }
@@ -106,7 +106,7 @@ Result<Json> Qmp::execute(const std::string& command, const Json& arguments, Dea
     json["arguments"] = arguments;
   }
   // Commands are short and answered one by one: they fit the socket's buffer.
-  const auto line = line_of(json) + "\n";
+  const auto line = json_text(json) + "\n";
   if (::send(socket_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(line.size())) {
     return fail_errno(errno, "QMP", command);

@@ -8,8 +8,8 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
+#include "godwit/json/json.h"
 
-#include "ground/json.h"
 #include "ground/unix_socket.h"
 
 namespace godwit::lab {

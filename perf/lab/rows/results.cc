@@ -32,7 +32,7 @@ Status Results::write(const char* kind, const Json& row) {
   json["schema"] = kLabSchema;
   json["kind"] = kind;
   json.update(row);
-  const auto line = line_of(json) + "\n";
+  const auto line = json_text(json) + "\n";
   for (auto* file : {file_, to_stdout_ ? stdout : nullptr}) {
     if (file != nullptr && (std::fputs(line.c_str(), file) < 0 || std::fflush(file) != 0)) {
       return fail_errno(errno, "results", file == stdout ? "stdout" : path_);

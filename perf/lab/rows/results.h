@@ -4,8 +4,7 @@
 #include <string>
 
 #include "godwit/base/result.h"
-
-#include "ground/json.h"
+#include "godwit/json/json.h"
 
 namespace godwit::lab {
 

@@ -51,7 +51,7 @@ RunRow run_of(const Json& row) {
   run.at_unix_s = number_at(row, "/at_unix_s");
   if (const auto words = row.find("command"); words != row.end() && words->is_array()) {
     for (const auto& word : *words) {
-      run.command.push_back(word.is_string() ? word.get<std::string>() : word.dump());
+      run.command.push_back(plain_text(word));
     }
   }
   run.commit = text_at(row, "/commit");
@@ -86,7 +86,7 @@ Status read_rows(std::istream& in, const std::string& origin, ResultRows& rows) 
     if (line.find_first_not_of(" \t\r") == std::string::npos) {
       continue;
     }
-    const auto row = Json::parse(line, nullptr, false);
+    const auto row = parse_json(line);
     if (const auto fault = fault_of(row); !fault.empty()) {
       return bad(origin, number, fault);
     }

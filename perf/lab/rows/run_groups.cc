@@ -11,7 +11,7 @@ namespace godwit::lab {
 namespace {
 
 std::string text_of(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : line_of(value);
+  return plain_text(value);
 }
 
 std::string mode_of(const RunRow& run) {
@@ -93,7 +93,7 @@ std::string point_key(const RunRow& run) {
   key["swept"] = run.swept;
   key["link"] = run.link;
   key["peer"] = run.peer.is_object() ? Json(series_of(run)) : Json(nullptr);
-  return line_of(key);
+  return json_text(key);
 }
 
 std::vector<RunGroup> groups_of(std::span<const RunRow> runs) {
@@ -103,7 +103,7 @@ std::vector<RunGroup> groups_of(std::span<const RunRow> runs) {
   for (const auto& run : runs) {
     commits.insert(run.commit);
     const auto [place, is_new] =
-        places.try_emplace(point_key(run) + run.commit + line_of(run.peer), groups.size());
+        places.try_emplace(point_key(run) + run.commit + json_text(run.peer), groups.size());
     if (is_new) {
       groups.push_back({run.scenario, series_of(run), detail_of(run), {}, {}});
     }

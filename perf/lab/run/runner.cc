@@ -92,7 +92,7 @@ class Runner {
       measured_.interrupted = true;
       return {};
     }
-    auto report = Json::parse(ran.out, nullptr, false);
+    auto report = parse_json(ran.out);
     if (report.is_discarded()) {
       report = nullptr;
     }

@@ -123,7 +123,7 @@ Result<Json> parse_file(const std::filesystem::path& path) {
   if (!file) {
     return fail_errno(errno, "scenario", path.string());
   }
-  auto json = Json::parse(file, nullptr, false, true);
+  auto json = parse_json(file, JsonComments::kAllowed);
   if (!json.is_object()) {
     return bad(path.string(), "is no JSON object");
   }
@@ -135,8 +135,7 @@ Result<Json> parse_file(const std::filesystem::path& path) {
 std::string Point::name() const {
   auto text = scenario;
   for (const auto& [option, value] : swept.items()) {
-    text +=
-        fmt::format(" {}={}", option, value.is_string() ? value.get<std::string>() : value.dump());
+    text += fmt::format(" {}={}", option, plain_text(value));
   }
   return text;
 }
@@ -153,7 +152,7 @@ std::vector<std::string> Point::arguments() const {
       continue;
     }
     words.push_back(flag);
-    words.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+    words.push_back(plain_text(value));
   }
   return words;
 }

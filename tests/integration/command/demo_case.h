@@ -40,7 +40,7 @@ inline std::string name_of(const testing::TestParamInfo<DemoCase>& info) {
   return name;
 }
 
-inline void expect_verified(const nlohmann::json& report) {
+inline void expect_verified(const Json& report) {
   const auto& verified = report["verified"];
   EXPECT_EQ(verified["mismatches"], 0);
   EXPECT_EQ(verified["guest_errors"], 0);
@@ -52,7 +52,7 @@ inline void expect_verified(const nlohmann::json& report) {
             pages["sent"].get<std::uint64_t>() + pages["zero"].get<std::uint64_t>());
 }
 
-inline void expect_times_add_up(const nlohmann::json& report) {
+inline void expect_times_add_up(const Json& report) {
   const auto ns = [&](const char* name) { return report[name].get<std::int64_t>(); };
   EXPECT_EQ(ns("total_ns"),
             ns("setup_ns") + ns("precopy_ns") + ns("downtime_ns") + ns("postcopy_ns"));

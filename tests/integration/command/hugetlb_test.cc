@@ -64,7 +64,7 @@ void leaves(const std::string& control, const Receiver& to, const char* mode) {
       fmt::format("migrate --json --control {} --to {} --mode {}", control, to.address(), mode));
   ASSERT_EQ(ran.code, 0) << ran.all();
   const auto swept = ask(to.control(), "sweep");
-  ASSERT_TRUE(swept.is_object() && swept.contains("sweep")) << swept.dump();
+  ASSERT_TRUE(swept.is_object() && swept.contains("sweep")) << json_text(swept);
   EXPECT_EQ(swept["sweep"]["pages_checked"], swept["sweep"]["pages_expected"]);
   EXPECT_EQ(swept["sweep"]["mismatches"], 0);
   EXPECT_EQ(swept["telemetry"]["guest_errors"], 0);

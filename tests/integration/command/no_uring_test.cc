@@ -16,8 +16,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "support/json_view.h"
 #include "support/require.h"
 
 namespace godwit::test {

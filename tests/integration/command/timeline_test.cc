@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t kInterval = 10'000'000;
 
 struct Timeline {
-  explicit Timeline(const nlohmann::json& report)
+  explicit Timeline(const Json& report)
       : start_ns(report["timeline"]["start_ns"].get<std::int64_t>()),
         touches(report["timeline"]["touches"].get<std::vector<std::uint64_t>>()) {
     EXPECT_EQ(report["timeline"]["interval_ns"], kInterval);

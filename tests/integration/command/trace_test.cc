@@ -18,7 +18,7 @@ constexpr std::uint64_t kFaultsShown = 20'000;
 
 Json parse_file(const std::string& path) {
   std::ifstream file(path);
-  return Json::parse(file, nullptr, false);
+  return parse_json(file);
 }
 
 double us(const Json& ns) {

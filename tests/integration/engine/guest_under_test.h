@@ -173,7 +173,7 @@ class GuestUnderTest {
     EXPECT_EQ(process_.wait(), 0) << process_.err();
     EXPECT_NE(::access(control_.c_str(), F_OK), 0) << "the control socket is left";
     const auto swept = ask(good->control(), "sweep");
-    ASSERT_TRUE(swept.is_object() && swept.contains("sweep")) << swept.dump();
+    ASSERT_TRUE(swept.is_object() && swept.contains("sweep")) << json_text(swept);
     EXPECT_GT(swept["sweep"]["pages_checked"], 0);
     EXPECT_EQ(swept["sweep"]["pages_checked"], swept["sweep"]["pages_expected"]);
     EXPECT_EQ(swept["sweep"]["mismatches"], 0);

@@ -60,7 +60,7 @@ TEST_F(BadMoment, SecondMigrateIsRefusedWhileOneIsOnItsWay) {
   const auto cancelled = outcome_of(*migration);
   EXPECT_EQ(cancelled.code, 1) << cancelled.all();
   EXPECT_EQ(cancelled.json["outcome"], "cancelled");
-  EXPECT_TRUE(eventually([&] { return first.waits(); })) << first.status().dump();
+  EXPECT_TRUE(eventually([&] { return first.waits(); })) << json_text(first.status());
   guest.goes_on_and_leaves(&first);
   second.stop();
 }
@@ -193,7 +193,7 @@ TEST_F(BadMoment, SourceIsToldToEndBeforeCommit) {
   EXPECT_EQ(ran.code, 1) << ran.all();
   EXPECT_EQ(ran.json["outcome"], "cancelled");
   EXPECT_EQ(guest.process().wait(), 0) << guest.process().err();
-  EXPECT_TRUE(eventually([&] { return target.waits(); })) << target.status().dump();
+  EXPECT_TRUE(eventually([&] { return target.waits(); })) << json_text(target.status());
   target.stop();
 }
 
@@ -207,7 +207,7 @@ TEST_F(BadMoment, SourceIsKilledBeforeCommit) {
     expect_error(outcome_of(*migration), 5, "closed", "godwit status");
     ::unlink(guest.control().c_str());
   }
-  EXPECT_TRUE(eventually([&] { return target.waits(); })) << target.status().dump();
+  EXPECT_TRUE(eventually([&] { return target.waits(); })) << json_text(target.status());
   EXPECT_EQ(target.status()["error"]["code"], "closed");
   EXPECT_THAT(target.process().err(), HasSubstr("; listening on " + target.address() + " again"));
   EXPECT_TRUE(eventually([&] { return Holdings::of(target.process().pid()) == before; }, 5))
@@ -515,8 +515,8 @@ TEST_F(BadMoment, LinkGoesSilent) {
   auto migration = start(guest, target.address(), std::string(kSlow) + " --timeout 1s");
   network.set_link(false);
   expect_error(outcome_of(*migration), 1, "timeout", "no progress");
-  EXPECT_TRUE(eventually([&] { return target.waits(); })) << target.status().dump();
-  EXPECT_EQ(target.status()["error"]["code"], "timeout") << target.status().dump();
+  EXPECT_TRUE(eventually([&] { return target.waits(); })) << json_text(target.status());
+  EXPECT_EQ(target.status()["error"]["code"], "timeout") << json_text(target.status());
   network.set_link(true);
   guest.goes_on_and_leaves(&target);
 }

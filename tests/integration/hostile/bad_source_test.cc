@@ -72,7 +72,7 @@ TEST_P(Stranger, IsTurnedAwayAndTheNextGuestIsTaken) {
     if (cell.code != nullptr) {
       EXPECT_TRUE(eventually([&] { return receiver.status().value("failed_attempts", 0) == 1; }));
       const auto status = receiver.status();
-      EXPECT_EQ(status["error"]["code"], cell.code) << status.dump();
+      EXPECT_EQ(status["error"]["code"], cell.code) << json_text(status);
       EXPECT_THAT(cell.phase, HasSubstr(status["error"]["phase"].get<std::string>()));
       EXPECT_THAT(status["error"]["message"].get<std::string>(), HasSubstr(cell.says));
       EXPECT_THAT(receiver.process().err(), HasSubstr("no guest was received"));
@@ -86,7 +86,7 @@ TEST_P(Stranger, IsTurnedAwayAndTheNextGuestIsTaken) {
   EXPECT_TRUE(eventually([&] { return Holdings::of(receiver.process().pid()) == before; }, 5))
       << "before: " << before.text()
       << "; after: " << Holdings::of(receiver.process().pid()).text();
-  EXPECT_TRUE(receiver.waits()) << receiver.status().dump();
+  EXPECT_TRUE(receiver.waits()) << json_text(receiver.status());
   GuestUnderTest guest(directory_);
   guest.goes_on_and_leaves(&receiver);
 }

@@ -8,15 +8,14 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+
+#include "support/json_view.h"
 
 // The lab cannot flatter: it calls equal things equal, and finds and sizes a delay that was
 // planted.
 
 namespace godwit {
 namespace {
-
-using Json = nlohmann::json;
 
 struct Ran {
   int code = -1;
@@ -43,7 +42,7 @@ Ran run_lab(const std::string& arguments) {
 Json last_row(const Ran& ran) {
   const auto end = ran.out.find_last_not_of('\n');
   const auto start = ran.out.find_last_of('\n', end);
-  return Json::parse(ran.out.substr(start == std::string::npos ? 0 : start + 1), nullptr, false);
+  return parse_json(ran.out.substr(start == std::string::npos ? 0 : start + 1));
 }
 
 // Seven pairs and alpha 0.001: only sides without any overlap are called different, which equal

@@ -18,16 +18,14 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "support/json_view.h"
 #include "support/link_support.h"
 
 namespace godwit {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
 bool eventually(const std::function<bool()>& condition, int seconds = 60) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (!condition()) {
@@ -70,7 +68,7 @@ std::vector<Json> rows(const std::string& path) {
   std::vector<Json> all;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
-    auto row = Json::parse(line, nullptr, false);
+    auto row = parse_json(line);
     if (!row.is_discarded()) {
       all.push_back(std::move(row));
     }

@@ -10,14 +10,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+
+#include "support/json_view.h"
 
 // godwit beside QEMU, as a user of the lab compares them.
 
 namespace godwit {
 namespace {
-
-using Json = nlohmann::json;
 
 struct Ran {
   int code = -1;
@@ -40,7 +39,7 @@ Ran run_lab(const std::string& arguments) {
   ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   std::istringstream lines(out);
   for (std::string row; std::getline(lines, row);) {
-    ran.rows.push_back(Json::parse(row, nullptr, false));
+    ran.rows.push_back(parse_json(row));
   }
   return ran;
 }

@@ -12,7 +12,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+
+#include "support/json_view.h"
 
 // The page of the lab as a reader meets it: made from runs of this machine, opened from disk by a
 // browser of a phone's width.
@@ -21,8 +22,6 @@ namespace godwit {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
 struct Ran {
   int code = -1;
   std::string out;  ///< stdout and stderr
@@ -102,7 +101,7 @@ class Report : public testing::Test {
     std::ifstream in(at("sweep.jsonl"));
     std::ofstream out(at("more.jsonl"));
     for (std::string line; std::getline(in, line);) {
-      auto row = Json::parse(line);
+      auto row = parse_json(line);
       if (row["kind"] != "run") {
         continue;
       }
@@ -113,13 +112,13 @@ class Report : public testing::Test {
       row["report"]["timeline"] = {
           {"interval_ns", 10'000'000}, {"start_ns", -100'000'000}, {"touches", touches}};
       row["scenario"] = "<b>more</b> & " + std::string(120, 'x');
-      out << row.dump() << "\n";
+      out << json_text(row) << "\n";
       row["peer"] = {{"name", "qemu"}, {"version", "7.2"}, {"mode", "postcopy"}};
       row["report"] = nullptr;
-      out << row.dump() << "\n";
+      out << json_text(row) << "\n";
       row["verified"] = false;
       row["reason"] = "<script>console.error('markup')</script>";
-      out << row.dump() << "\n";
+      out << json_text(row) << "\n";
     }
   }
 
@@ -160,7 +159,7 @@ Json seen_by(const std::string& dumped) {
   if (start == std::string::npos || end == std::string::npos || end < start) {
     return nullptr;
   }
-  return Json::parse(dumped.substr(start + 4, end + 1 - (start + 4)), nullptr, false);
+  return parse_json(dumped.substr(start + 4, end + 1 - (start + 4)));
 }
 
 TEST_F(Report, IsReadableInABrowserOfAPhone) {
@@ -263,7 +262,7 @@ TEST_F(Report, TwoFilesAreComparedForRegressions) {
                   {"swept", Json::object()},
                   {"verified", true},
                   {"figures", {{"total_ns", (1e9 + 1e6 * i) * factor}, {"downtime_ns", 1e6}}}};
-      file << row.dump() << "\n";
+      file << json_text(row) << "\n";
     }
   };
   write("a.jsonl", 1);
@@ -275,7 +274,7 @@ TEST_F(Report, TwoFilesAreComparedForRegressions) {
   EXPECT_EQ(compare(at("b.jsonl") + " " + at("a.jsonl")).code, 0) << "better is not worse";
   const auto worse = compare(at("a.jsonl") + " " + at("b.jsonl") + " --json");
   EXPECT_EQ(worse.code, 1) << worse.out;
-  const auto row = Json::parse(worse.out, nullptr, false);
+  const auto row = parse_json(worse.out);
   ASSERT_TRUE(row.is_object()) << worse.out;
   EXPECT_EQ(row["kind"], "file-comparison");
   EXPECT_EQ(row["figures"]["total_ns"]["worse"], true);

@@ -6,7 +6,7 @@ namespace godwit::lab {
 namespace {
 
 Json good() {
-  return Json::parse(R"({
+  return parse_json(R"({
     "outcome": "completed", "error": null, "total_ns": 2000000000, "downtime_ns": 1000000,
     "bytes": {"page_payload": 4000000000, "wire": 4100000000},
     "pages": {"sent_twice_after_switch": 0, "resent": 3},

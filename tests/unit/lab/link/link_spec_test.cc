@@ -6,7 +6,7 @@ namespace godwit::lab {
 namespace {
 
 std::string refusal(const char* text) {
-  const auto spec = parse_link(Json::parse(text), "file");
+  const auto spec = parse_link(parse_json(text), "file");
   return spec ? "accepted" : spec.error().message();
 }
 
@@ -23,23 +23,23 @@ TEST(Bandwidth, IsReadWithItsUnit) {
 }
 
 TEST(LinkSpec, OnlyABandwidthIsTheKernelsConcern) {
-  const auto plain = parse_link(Json::parse(R"({"bandwidth": "1Gbit"})"), "file");
+  const auto plain = parse_link(parse_json(R"({"bandwidth": "1Gbit"})"), "file");
   ASSERT_TRUE(plain);
   EXPECT_FALSE(plain->emulated);
   EXPECT_GT(plain->buffer_bytes, 0U);
   EXPECT_FALSE(parse_link(Json::object(), "file")->emulated);
   for (const auto* text : {R"({"delay_us": 0})", R"({"loss": 0.01})", R"({"cut_after_ms": 5})"}) {
-    EXPECT_TRUE(parse_link(Json::parse(text), "file")->emulated) << text;
+    EXPECT_TRUE(parse_link(parse_json(text), "file")->emulated) << text;
   }
 }
 
 TEST(LinkSpec, ReadsAndWritesEveryMember) {
-  const auto spec = parse_link(Json::parse(R"({"bandwidth": "10Mbit", "delay_us": 300,
+  const auto spec = parse_link(parse_json(R"({"bandwidth": "10Mbit", "delay_us": 300,
       "jitter_us": 20, "loss": 0.25, "buffer_bytes": 65536,
       "stall": {"after_ms": 100, "for_ms": 50}, "cut_after_ms": 900})"),
                                "file");
   ASSERT_TRUE(spec) << spec.error().message();
-  EXPECT_EQ(link_json(*spec), Json::parse(R"({"bandwidth_bits_per_s": 10000000, "delay_us": 300,
+  EXPECT_EQ(link_json(*spec), parse_json(R"({"bandwidth_bits_per_s": 10000000, "delay_us": 300,
       "jitter_us": 20, "loss": 0.25, "buffer_bytes": 65536, "emulated": true,
       "stall": {"after_ms": 100, "for_ms": 50}, "cut_after_ms": 900})"));
   EXPECT_EQ(spec->stall->after_ns, 100'000'000);
@@ -47,7 +47,7 @@ TEST(LinkSpec, ReadsAndWritesEveryMember) {
 }
 
 TEST(LinkSpec, ALongFastLinkHasALargerBuffer) {
-  const auto link = [](const char* text) { return *parse_link(Json::parse(text), "file"); };
+  const auto link = [](const char* text) { return *parse_link(parse_json(text), "file"); };
   EXPECT_EQ(link(R"({"bandwidth": "1Gbit", "delay_us": 100000})").buffer_bytes, 12'500'000U);
   EXPECT_EQ(link(R"({"bandwidth": "1Mbit", "delay_us": 10})").buffer_bytes, 262'144U);
 }
@@ -74,7 +74,7 @@ TEST(LinkSpec, MembersAreSetFromText) {
   ASSERT_TRUE(set_link_member(link, "delay_us", "100"));
   ASSERT_TRUE(set_link_member(link, "loss", "0.01"));
   ASSERT_TRUE(set_link_member(link, "stall.after_ms", "5"));
-  EXPECT_EQ(link, Json::parse(R"({"bandwidth": "1Gbit", "delay_us": 100, "loss": 0.01,
+  EXPECT_EQ(link, parse_json(R"({"bandwidth": "1Gbit", "delay_us": 100, "loss": 0.01,
                                   "stall": {"after_ms": 5}})"));
   EXPECT_FALSE(set_link_member(link, "delay.us", "5"));
 }

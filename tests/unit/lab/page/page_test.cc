@@ -18,7 +18,7 @@ std::string page_of(const ResultRows& rows) {
 TEST(Page, HasAPlotOfEachKindAndTheTable) {
   ResultRows rows{{verified_run(), verified_run("precopy")}};
   rows.runs[0].report["timeline"] =
-      Json::parse(R"({"interval_ns":100000000,"start_ns":0,"touches":[5,100,50,0,9]})");
+      parse_json(R"({"interval_ns":100000000,"start_ns":0,"touches":[5,100,50,0,9]})");
   rows.runs[0].report["guest_faults"] = rows.runs[0].report["faults"];
   rows.runs[0].figures["valley"] = 0.125;
   const auto page = page_of(rows);

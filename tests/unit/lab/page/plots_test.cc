@@ -51,7 +51,7 @@ TEST(DowntimeChart, ThereIsNoneWithoutAVerifiedRun) {
 TEST(FaultChart, AddsTheBucketsOfAllRuns) {
   std::vector<RunRow> runs(2, verified_run());
   for (auto& run : runs) {
-    run.report["faults"]["buckets"] = Json::parse("[[1000,30],[2000,0],[4000,15],[64000,5]]");
+    run.report["faults"]["buckets"] = parse_json("[[1000,30],[2000,0],[4000,15],[64000,5]]");
   }
   Palette palette;
   const auto chart = fault_chart(groups_of(runs), Faults::kEngine, "f", palette);
@@ -69,7 +69,7 @@ TEST(FaultChart, AddsTheBucketsOfAllRuns) {
 
 TEST(FaultChart, WithoutBucketsItSaysThatItIsApproximate) {
   std::vector<RunRow> runs{verified_run(), verified_run("hybrid", 3e9)};
-  runs[0].report["faults"]["buckets"] = Json::parse("[[1000,30]]");
+  runs[0].report["faults"]["buckets"] = parse_json("[[1000,30]]");
   Palette palette;
   const auto chart = fault_chart(groups_of(runs), Faults::kEngine, "f", palette);
   ASSERT_TRUE(chart);
@@ -97,8 +97,8 @@ TEST(FaultChart, QuantilesThatSoFewFaultsCannotHaveAreLeftOut) {
 TEST(ThroughputChart, ShowsRatesAndShadesPhases) {
   std::vector<RunRow> runs{verified_run("hybrid", 901e6)};
   runs[0].report["timeline"] =
-      Json::parse(R"({"interval_ns":100000000,"start_ns":-100000000,"touches":[5,100,50,0,9]})");
-  runs[0].report["phases"] = Json::parse(
+      parse_json(R"({"interval_ns":100000000,"start_ns":-100000000,"touches":[5,100,50,0,9]})");
+  runs[0].report["phases"] = parse_json(
       R"([{"name":"precopy","start_ns":100000000,"end_ns":600000000},
           {"name":"blackout","start_ns":600000000,"end_ns":601000000},
           {"name":"postcopy","start_ns":601000000,"end_ns":901000000}])");
@@ -127,7 +127,7 @@ TEST(ThroughputChart, ShowsTheRecoveryAndNotAllThatFollows) {
                                 {"start_ns", -200'000'000},
                                 {"touches", std::vector<int>(200, 7)}};
   runs[0].report["phases"] =
-      Json::parse(R"([{"name":"blackout","start_ns":40000000,"end_ns":50000000}])");
+      parse_json(R"([{"name":"blackout","start_ns":40000000,"end_ns":50000000}])");
   Palette palette;
   const auto reach = [&] {
     const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);
@@ -141,7 +141,7 @@ TEST(ThroughputChart, ShowsTheRecoveryAndNotAllThatFollows) {
 TEST(ThroughputChart, AnIdleGuestHasStepsAndNoBytes) {
   std::vector<RunRow> runs{verified_run("hybrid", 20e6)};
   runs[0].report["timeline"] =
-      Json::parse(R"({"interval_ns":10000000,"start_ns":0,"touches":[9,9,8]})");
+      parse_json(R"({"interval_ns":10000000,"start_ns":0,"touches":[9,9,8]})");
   runs[0].report["guest"]["workload"] = "idle";
   Palette palette;
   const auto chart = throughput_chart(groups_of(runs).front(), "t", palette);

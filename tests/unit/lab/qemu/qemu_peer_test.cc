@@ -37,11 +37,10 @@ TEST(QemuMode, ParsesPeersOnceEach) {
 
 TEST(QemuMode, AScenarioNamesPeers) {
   const auto scenario = parse_scenario(
-      Json::parse(R"({"name": "x", "options": {}, "peers": ["qemu:postcopy"]})"), "test");
+      parse_json(R"({"name": "x", "options": {}, "peers": ["qemu:postcopy"]})"), "test");
   ASSERT_TRUE(scenario);
   EXPECT_EQ(scenario->peers, std::vector<std::string>{"qemu:postcopy"});
-  EXPECT_FALSE(
-      parse_scenario(Json::parse(R"({"name": "x", "options": {}, "peers": [1]})"), "test"));
+  EXPECT_FALSE(parse_scenario(parse_json(R"({"name": "x", "options": {}, "peers": [1]})"), "test"));
 }
 
 TEST(QemuPeer, ALackingCapabilityIsNamed) {
@@ -69,14 +68,14 @@ TEST(QemuPeer, AProgramThatIsNoQemuIsUnsupported) {
 
 TEST(QemuRun, TakesFiguresThatQemuReports) {
   const auto figures =
-      qemu_figures(Json::parse(R"({"downtime": 12, "ram": {"transferred": 4096}})"));
+      qemu_figures(parse_json(R"({"downtime": 12, "ram": {"transferred": 4096}})"));
   EXPECT_EQ(number_at(figures, "/downtime_ns"), 12e6);
   EXPECT_EQ(number_at(figures, "/wire_bytes"), 4096);
   EXPECT_TRUE(qemu_figures(Json::object()).empty());
 }
 
 Point point_of(const char* options) {
-  return {"test", Json::parse(options), Json::object()};
+  return {"test", parse_json(options), Json::object()};
 }
 
 TEST(GuestOptions, ReadsSizesTimesAndNames) {

@@ -24,7 +24,7 @@ TEST(Results, ARowIsInTheFileAtOnce) {
   std::getline(file, line);
   EXPECT_EQ(line, R"({"schema":"godwit.lab.v1","kind":"run","value":1})");
   std::getline(file, line);
-  EXPECT_EQ(Json::parse(line).at("kind"), "summary");
+  EXPECT_EQ(parse_json(line).at("kind"), "summary");
   std::filesystem::remove(path);
 }
 

@@ -8,7 +8,7 @@ namespace godwit::lab {
 namespace {
 
 Json minimal() {
-  return Json::parse(R"({"name": "x", "options": {"memory": "64MiB", "prealloc": true}})");
+  return parse_json(R"({"name": "x", "options": {"memory": "64MiB", "prealloc": true}})");
 }
 
 std::string refusal(const Json& json) {
@@ -82,7 +82,7 @@ TEST(Scenario, LinksAreSweptAndChecked) {
   const auto points = parse_scenario(json, "file")->points();
   ASSERT_EQ(points.size(), 4U);
   EXPECT_EQ(points[1].name(), "x link.delay_us=0 vcpus=2");
-  EXPECT_EQ(points[3].link, Json::parse(R"({"bandwidth": "1Gbit", "delay_us": 500})"));
+  EXPECT_EQ(points[3].link, parse_json(R"({"bandwidth": "1Gbit", "delay_us": 500})"));
   json["link"]["delay_us"] = {0, -5};
   EXPECT_NE(refusal(json).find("'delay_us' is no whole number"), std::string::npos);
   json["link"] = {{"delay_us", Json::array()}};
@@ -96,7 +96,7 @@ TEST(Scenario, MembersOfOptionsAndLinkAreSetTogether) {
   auto scenario = *parse_scenario(minimal(), "file");
   ASSERT_TRUE(
       set_members(scenario, {"link.buffer_bytes=65536", "link.bandwidth=1Gbit", "vcpus=2"}));
-  EXPECT_EQ(scenario.link, Json::parse(R"({"buffer_bytes": 65536, "bandwidth": "1Gbit"})"));
+  EXPECT_EQ(scenario.link, parse_json(R"({"buffer_bytes": 65536, "bandwidth": "1Gbit"})"));
   EXPECT_EQ(scenario.options["vcpus"], "2");
   EXPECT_FALSE(set_members(scenario, {"link.speed=1"}));
 }
