@@ -1,7 +1,7 @@
 #pragma once
 
 #include "godwit/base/mapping.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 
 namespace godwit::micro {
 

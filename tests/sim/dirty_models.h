@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
 
 #include "world.h"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "godwit/engine/options.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/placing.h"
 #include "godwit/engine/source_machine.h"
 #include "godwit/engine/target_machine.h"
 

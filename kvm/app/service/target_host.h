@@ -4,7 +4,7 @@
 #include <functional>
 #include <optional>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/target_host.h"
 #include "godwit/vmm/guest.h"
 
 namespace godwit::app {

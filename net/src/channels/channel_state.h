@@ -9,7 +9,7 @@
 #include <span>
 
 #include "godwit/base/fd.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 
 namespace godwit::net {
 

@@ -3,7 +3,7 @@
 #include <memory>
 #include <utility>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 
 #include "channels/channel_state.h"
 

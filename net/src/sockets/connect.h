@@ -5,7 +5,7 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/net/socket.h"
 
 namespace godwit::net {

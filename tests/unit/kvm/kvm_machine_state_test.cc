@@ -5,7 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
+#include "godwit/engine/ports/guest.h"
 
 #include "machine_support.h"
 

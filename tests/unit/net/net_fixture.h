@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/net/ring_loop.h"
 #include "godwit/net/socket.h"
 #include "godwit/net/transport.h"

@@ -16,7 +16,7 @@
 #include "godwit/base/mapping.h"
 #include "godwit/base/random.h"
 #include "godwit/base/units.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/uffd/uffd.h"
 
 #include "support/require.h"

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 
 namespace godwit::uffd {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 
 namespace godwit::uffd {
 

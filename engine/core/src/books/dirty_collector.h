@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
 
 namespace godwit::engine {
 

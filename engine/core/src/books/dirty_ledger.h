@@ -7,7 +7,6 @@
 
 #include "godwit/base/zeroed_array.h"
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/ports.h"
 
 namespace godwit::engine {
 

@@ -9,7 +9,7 @@
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/placing.h"
 
 #include "books/map_blocks.h"
 

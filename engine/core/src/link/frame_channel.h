@@ -7,7 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/wire/codec.h"
 #include "godwit/wire/frame.h"
 #include "godwit/wire/frame_reader.h"

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/wire/codec.h"
 
 namespace godwit::engine {

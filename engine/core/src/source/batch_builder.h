@@ -7,7 +7,7 @@
 
 #include "godwit/engine/atomic_bitmap.h"
 #include "godwit/engine/options.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/wire/checksum.h"
 #include "godwit/wire/page_batch.h"
 

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "godwit/engine/options.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/target_host.h"
 #include "godwit/wire/page_batch.h"
 
 #include "books/fault_log.h"

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
 #include "godwit/kvm/vm.h"
 
 namespace godwit::kvm {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "godwit/base/fd.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vm.h"

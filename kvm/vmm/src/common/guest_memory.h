@@ -5,7 +5,8 @@
 
 #include "godwit/base/fd.h"
 #include "godwit/base/mapping.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/vmm/guest.h"
 
 namespace godwit::vmm {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
 
 namespace godwit::vmm {
 

@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "godwit/base/result.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/vmm/guest.h"

@@ -5,7 +5,8 @@
 
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/vmm/guest.h"
 
 #include "guest/workload.h"

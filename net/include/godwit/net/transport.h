@@ -5,7 +5,7 @@
 #include <string>
 
 #include "godwit/base/result.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/net/socket.h"
 
 namespace godwit::net {

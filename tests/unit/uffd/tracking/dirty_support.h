@@ -11,7 +11,8 @@
 
 #include "godwit/base/random.h"
 #include "godwit/engine/atomic_bitmap.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/dirty.h"
+#include "godwit/engine/ports/memory.h"
 
 #include "unit/uffd/uffd_support.h"
 

@@ -2,7 +2,8 @@
 
 #include <memory>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
+#include "godwit/engine/ports/placing.h"
 
 namespace godwit::uffd {
 

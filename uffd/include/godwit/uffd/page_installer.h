@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
+#include "godwit/engine/ports/placing.h"
 
 namespace godwit::uffd {
 

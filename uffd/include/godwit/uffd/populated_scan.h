@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/memory.h"
 
 namespace godwit::uffd {
 

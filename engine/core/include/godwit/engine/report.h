@@ -7,7 +7,7 @@
 
 #include "godwit/base/error.h"
 #include "godwit/base/histogram.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
 #include "godwit/engine/trace.h"
 
 namespace godwit::engine {

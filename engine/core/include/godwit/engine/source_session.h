@@ -4,7 +4,8 @@
 #include <memory>
 
 #include "godwit/engine/options.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/engine/report.h"
 #include "godwit/engine/source_machine.h"
 

@@ -4,7 +4,8 @@
 #include <optional>
 
 #include "godwit/engine/options.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/target_host.h"
+#include "godwit/engine/ports/transport.h"
 #include "godwit/engine/report.h"
 #include "godwit/engine/target_machine.h"
 #include "godwit/engine/trace.h"

@@ -7,9 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "godwit/base/clock.h"
 #include "godwit/base/histogram.h"
 #include "godwit/base/result.h"
-#include "godwit/engine/ports.h"
+#include "godwit/engine/ports/guest.h"
 #include "godwit/vmm/dirty_choice.h"
 #include "godwit/vmm/throughput.h"
 
