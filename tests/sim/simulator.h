@@ -6,11 +6,11 @@
 
 #include "godwit/engine/options.h"
 #include "godwit/engine/ports/placing.h"
-#include "godwit/engine/source_machine.h"
-#include "godwit/engine/target_machine.h"
 
 #include "fake_guest.h"
 #include "link_model.h"
+#include "machine/source_machine.h"
+#include "machine/target_machine.h"
 
 namespace godwit::sim {
 

@@ -5,7 +5,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
-#include "godwit/engine/target_machine.h"
+#include "godwit/engine/states.h"
 #include "godwit/wire/frame.h"
 #include "godwit/wire/frame_reader.h"
 

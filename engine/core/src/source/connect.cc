@@ -4,7 +4,7 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
-#include "godwit/engine/target_machine.h"
+#include "godwit/engine/states.h"
 #include "godwit/wire/negotiate.h"
 
 #include "link/figures_codec.h"

@@ -15,6 +15,7 @@
 
 #include "books/dirty_collector.h"
 #include "link/frame_channel.h"
+#include "machine/source_machine.h"
 #include "source/figures.h"
 #include "source/lanes.h"
 #include "source/urgent.h"

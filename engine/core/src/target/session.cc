@@ -16,6 +16,7 @@
 #include "link/figures_codec.h"
 #include "link/frame_channel.h"
 #include "link/greeter.h"
+#include "machine/target_machine.h"
 #include "target/threads.h"
 
 namespace godwit::engine {

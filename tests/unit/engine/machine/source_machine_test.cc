@@ -1,4 +1,4 @@
-#include "godwit/engine/source_machine.h"
+#include "machine/source_machine.h"
 
 #include <set>
 

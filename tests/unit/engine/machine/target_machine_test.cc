@@ -1,4 +1,4 @@
-#include "godwit/engine/target_machine.h"
+#include "machine/target_machine.h"
 
 #include <set>
 

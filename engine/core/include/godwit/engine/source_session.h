@@ -1,13 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "godwit/engine/options.h"
 #include "godwit/engine/ports/guest.h"
 #include "godwit/engine/ports/transport.h"
 #include "godwit/engine/report.h"
-#include "godwit/engine/source_machine.h"
+#include "godwit/engine/states.h"
 
 namespace godwit::engine {
 

@@ -7,7 +7,7 @@
 #include "godwit/engine/ports/target_host.h"
 #include "godwit/engine/ports/transport.h"
 #include "godwit/engine/report.h"
-#include "godwit/engine/target_machine.h"
+#include "godwit/engine/states.h"
 #include "godwit/engine/trace.h"
 
 namespace godwit::engine {

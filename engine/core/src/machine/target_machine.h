@@ -4,22 +4,9 @@
 #include <span>
 #include <string_view>
 
-namespace godwit::engine {
+#include "godwit/engine/states.h"
 
-enum class TargetState : std::uint8_t {
-  kListening = 1,
-  kNegotiating,
-  kSetup,      ///< machine allocated; channels open
-  kReceiving,  ///< pages and announcements arrive
-  kLoading,    ///< final sync checked, machine state being loaded
-  kReady,      ///< READY sent; the source decides
-  kRunning,    ///< the guest runs here; missing pages are fetched
-  kCompleted,
-  kCancelled,  ///< ended, everything discarded
-  kSuspended,  ///< link lost while running with pages missing: guest and memory are kept
-  kInDoubt,    ///< link lost after READY: only the source or an operator knows who runs the guest
-  kFailed,     ///< ended by an error, everything discarded
-};
+namespace godwit::engine {
 
 enum class TargetEvent : std::uint8_t {
   kHello = 1,
@@ -72,7 +59,6 @@ class TargetMachine {
   TargetState state_ = TargetState::kListening;
 };
 
-std::string_view to_string(TargetState state);
 std::string_view to_string(TargetEvent event);
 
 }  // namespace godwit::engine

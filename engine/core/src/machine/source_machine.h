@@ -4,31 +4,9 @@
 #include <span>
 #include <string_view>
 
-namespace godwit::engine {
+#include "godwit/engine/states.h"
 
-enum class SourceState : std::uint8_t {
-  kIdle = 1,
-  kConnecting,
-  kNegotiating,
-  kSetup,         ///< described; the target allocates
-  kPrecopy,       ///< guest runs, rounds go out
-  kBarrier,       ///< guest runs, no page may be in flight before it stops
-  kQuiesce,       ///< guest stops
-  kFinalQuiesce,  ///< guest stops; its last pages follow (precopy, stop-and-copy)
-  kFinalRound,
-  kFinalBarrier,
-  kStateTransfer,  ///< final sync and machine state are on their way; pages are served from here on
-  kHandover,       ///< decided to commit, COMMIT sent
-  kPostcopy,
-  kDraining,  ///< everything sent; the target confirms
-  kCompleted,
-  kCancelling,  ///< waiting for the target's acknowledgement of a cancel
-  /// The link was lost after the decision: the memory is kept, and the guest is never resumed here
-  /// automatically.
-  kSuspended,
-  kRolledBack,  ///< ended, guest goes on here
-  kFailed,      ///< ended before anything changed
-};
+namespace godwit::engine {
 
 enum class SourceEvent : std::uint8_t {
   kStart = 1,
@@ -103,7 +81,6 @@ class SourceMachine {
   SourceBugs bugs_;
 };
 
-std::string_view to_string(SourceState state);
 std::string_view to_string(SourceEvent event);
 
 }  // namespace godwit::engine

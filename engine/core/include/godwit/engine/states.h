@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace godwit::engine {
+
+/// How far the source's side of a migration is. The ways between them: docs/state-machines.md.
+enum class SourceState : std::uint8_t {
+  kIdle = 1,
+  kConnecting,
+  kNegotiating,
+  kSetup,         ///< described; the target allocates
+  kPrecopy,       ///< guest runs, rounds go out
+  kBarrier,       ///< guest runs, no page may be in flight before it stops
+  kQuiesce,       ///< guest stops
+  kFinalQuiesce,  ///< guest stops; its last pages follow (precopy, stop-and-copy)
+  kFinalRound,
+  kFinalBarrier,
+  kStateTransfer,  ///< final sync and machine state are on their way; pages are served from here on
+  kHandover,       ///< decided to commit, COMMIT sent
+  kPostcopy,
+  kDraining,  ///< everything sent; the target confirms
+  kCompleted,
+  kCancelling,  ///< waiting for the target's acknowledgement of a cancel
+  /// The link was lost after the decision: the memory is kept, and the guest is never resumed here
+  /// automatically.
+  kSuspended,
+  kRolledBack,  ///< ended, guest goes on here
+  kFailed,      ///< ended before anything changed
+};
+
+/// How far the target's side is.
+enum class TargetState : std::uint8_t {
+  kListening = 1,
+  kNegotiating,
+  kSetup,      ///< machine allocated; channels open
+  kReceiving,  ///< pages and announcements arrive
+  kLoading,    ///< final sync checked, machine state being loaded
+  kReady,      ///< READY sent; the source decides
+  kRunning,    ///< the guest runs here; missing pages are fetched
+  kCompleted,
+  kCancelled,  ///< ended, everything discarded
+  kSuspended,  ///< link lost while running with pages missing: guest and memory are kept
+  kInDoubt,    ///< link lost after READY: only the source or an operator knows who runs the guest
+  kFailed,     ///< ended by an error, everything discarded
+};
+
+/// "final-round", "in-doubt", ...: as reports and messages write them. Of a literal.
+std::string_view to_string(SourceState state);
+std::string_view to_string(TargetState state);
+
+}  // namespace godwit::engine
