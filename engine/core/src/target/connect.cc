@@ -1,0 +1,316 @@
+#include <sys/random.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/wire/negotiate.h"
+
+#include "target/session_impl.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::size_t kControlReadAhead = 8192;
+
+}  // namespace
+
+void TargetSession::Impl::watch_listener() {
+  if (auto watched = loop_->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
+    note_error(watched.error(), "target");
+    push(TargetEvent::kLocalError);
+  }
+  listening_ = true;
+}
+
+void TargetSession::Impl::stop_listening() {
+  if (listening_) {
+    loop_->unwatch(listener_.fd());
+    listening_ = false;
+  }
+}
+
+void TargetSession::Impl::accept_one() {
+  auto accepted = listener_.accept();
+  if (!accepted) {
+    log_warn("target: a connection could not be accepted: {}", accepted.error().message());
+    return;
+  }
+  if (*accepted) {
+    greeter_.add(std::move(*accepted));
+  }
+}
+
+void TargetSession::Impl::take_greeted() {
+  for (auto& greeted : greeter_.take()) {
+    if (auto taken = take_channel(std::move(greeted.channel), greeted.hello); !taken) {
+      log_warn("target: a connection was turned away: {}", taken.error().message());
+    }
+  }
+}
+
+Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
+                                         const wire::Hello& hello) {
+  static constexpr std::uint16_t kVersions[] = {wire::kProtocolVersion};
+  auto welcome = wire::negotiate(hello, kVersions, wire::kKnownFeatures, 0);
+  if (!welcome) {
+    refuse_stranger(*channel, welcome.error());
+    return fail(welcome.error());
+  }
+  const bool first = hello.channel_kind == wire::ChannelKind::kControl;
+  const bool legal = first ? !control_
+                           : (control_ && machine_.state() == TargetState::kSetup &&
+                              hello.session_id == welcome_.session_id &&
+                              hello.session_epoch == welcome_.session_epoch);
+  if (!legal || hello.role != wire::Role::kSource) {
+    const auto error = make_error(ErrorCode::kRefused,
+                                  "hello",
+                                  first ? "this target has a migration already"
+                                        : "the channel belongs to no session that waits for one");
+    refuse_stranger(*channel, error);
+    return fail(error);
+  }
+  if (first) {
+    return take_control(std::move(channel), *welcome);
+  }
+  return take_data(std::move(channel), hello);
+}
+
+Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel,
+                                         const wire::Welcome& negotiated) {
+  listener_.tune(*channel, ChannelKind::kControl);
+  welcome_ = negotiated;
+  welcome_.session_epoch = 1;
+  if (::getrandom(welcome_.session_id.data(), welcome_.session_id.size(), 0) !=
+      static_cast<ssize_t>(welcome_.session_id.size())) {
+    return fail_errno(errno, "getrandom");
+  }
+  control_ =
+      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead, 1);
+  control_->agree(welcome_);
+  control_->set_epoch(welcome_.session_epoch);
+  GODWIT_TRY(control_->attach(
+      *loop_,
+      {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
+       .on_sent = nullptr,
+       .on_error = [this](const Error& error) { on_link_error(error); }}));
+  push(TargetEvent::kHello);
+  return {};
+}
+
+Status TargetSession::Impl::take_data(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
+  const bool bulk = hello.channel_kind == wire::ChannelKind::kBulk;
+  const std::uint32_t index = hello.channel_index;
+  std::optional<Error> error;
+  if (index >= (bulk ? bulk_channels_.size() : 1)) {
+    error = make_error(
+        ErrorCode::kRefused, "hello", fmt::format("channel {} is more than were described", index));
+  } else if (bulk ? (bulk_channels_[index] != nullptr || !lanes_.empty()) : urgent_ != nullptr) {
+    error = make_error(ErrorCode::kRefused, "hello", "this channel is open already");
+  }
+  if (error) {
+    refuse_stranger(*channel, *error);
+    return fail(*error);
+  }
+  listener_.tune(*channel, static_cast<ChannelKind>(hello.channel_kind));
+  progress_ns_ = monotonic_ns();
+  auto opened = bulk ? open_bulk(std::move(channel), index) : open_urgent(std::move(channel));
+  if (!opened) {
+    // Not the peer's fault: it is told at once, and does not wait for the deadline.
+    note_error(opened.error(), "target");
+    push(TargetEvent::kLocalError);
+  }
+  return opened;
+}
+
+Status TargetSession::Impl::open_bulk(std::unique_ptr<Channel> channel, std::uint32_t index) {
+  bulk_channels_[index] = std::move(channel);
+  // The lanes start, and answer, when all their channels are here.
+  return std::ranges::all_of(bulk_channels_, [](const auto& one) { return one != nullptr; })
+             ? start_lanes()
+             : Status{};
+}
+
+Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
+  urgent_ = std::make_unique<TargetUrgent>(*plane_,
+                                           machine_parts_.faults.get(),
+                                           transport_,
+                                           std::move(channel),
+                                           welcome_,
+                                           notes(),
+                                           options_.trace_faults);
+  return urgent_->start();
+}
+
+TargetNotes TargetSession::Impl::notes() {
+  return {.failed = [this](const Error& error) { note_from_thread(error); },
+          .opened = [this] { count_opened(); },
+          .progressed = [this] { wake(); }};
+}
+
+Status TargetSession::Impl::start_lanes() {
+  const auto channels = static_cast<std::uint32_t>(bulk_channels_.size());
+  const auto lanes = target_lanes(channels);
+  for (std::uint32_t i = 0; i < lanes; ++i) {
+    GODWIT_TRY_ASSIGN(auto loop, transport_.make_loop());
+    lanes_.push_back(std::make_unique<TargetBulk>(
+        *plane_,
+        std::move(loop),
+        welcome_,
+        notes(),
+        TargetBulk::Options{
+            .channels = channels, .sweeps = i == 0, .trace_faults = options_.trace_faults}));
+  }
+  for (std::uint32_t i = 0; i < channels; ++i) {
+    GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(bulk_channels_[i]), i));
+  }
+  for (auto& lane : lanes_) {
+    GODWIT_TRY(lane->start());
+  }
+  return {};
+}
+
+void TargetSession::Impl::count_opened() {
+  opened_.fetch_add(1, std::memory_order_release);
+  wake();
+}
+
+bool TargetSession::Impl::all_open() const {
+  // acquire: pairs with count_opened().
+  return !lanes_.empty() && urgent_ &&
+         opened_.load(std::memory_order_acquire) == static_cast<int>(lanes_.size()) + 1;
+}
+
+void TargetSession::Impl::on_link_error(const Error& error) {
+  if (machine_.state() == TargetState::kCompleted) {
+    return;
+  }
+  if (machine_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
+    push(TargetEvent::kAllPresent);
+    return;  // a link that closes after the last page is no failure
+  }
+  note_error(error, "target");
+  push(error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo ? TargetEvent::kLinkLost
+                                                                        : TargetEvent::kLocalError);
+}
+
+Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
+  progress_ns_ = monotonic_ns();
+  using wire::MessageType;
+  switch (frame.header.type) {
+    case MessageType::kDescribe: {
+      GODWIT_TRY_ASSIGN(auto describe, wire::decode_describe(frame.body));
+      if (machine_.state() != TargetState::kNegotiating ||
+          described_.load(std::memory_order_relaxed)) {
+        return fail(ErrorCode::kProtocol, "describe", "a second description");
+      }
+      accept_description(std::move(describe));
+      return {};
+    }
+    case MessageType::kStale: {
+      GODWIT_TRY_ASSIGN(auto stale, wire::decode_stale(frame.body));
+      if (!plane_) {
+        return fail(ErrorCode::kProtocol, "stale", "an announcement before the description");
+      }
+      return plane_->announce(stale.runs, true);
+    }
+    case MessageType::kFinalSync: {
+      GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
+      // All lanes counted themselves open before they answered the source, which waits for every
+      // answer.
+      take_notes();
+      fire_all();
+      if (machine_.state() != TargetState::kReceiving) {
+        return fail(ErrorCode::kProtocol, "final sync", "out of place");
+      }
+      return final_sync(sync);
+    }
+    case MessageType::kState: {
+      GODWIT_TRY_ASSIGN(auto state, wire::decode_state(frame.body));
+      if (!plane_ || !plane_->switched()) {
+        return fail(ErrorCode::kProtocol, "state", "machine state before the final sync");
+      }
+      sections_ = from_wire(std::move(state.sections));
+      push(TargetEvent::kFinalSync);
+      return {};
+    }
+    case MessageType::kCommit:
+      if (frame.header.epoch != welcome_.session_epoch) {
+        return fail(ErrorCode::kProtocol, "commit", "COMMIT of another epoch");
+      }
+      push(TargetEvent::kCommit);
+      return {};
+    case MessageType::kCancel: {
+      GODWIT_TRY_ASSIGN(auto cancel, wire::decode_cancel(frame.body));
+      if (!error_) {
+        error_ = EndError{make_error(ErrorCode::kCancelled, "source", cancel.text),
+                          "source",
+                          std::string(to_string(machine_.state()))};
+      }
+      push(TargetEvent::kCancel);
+      return {};
+    }
+    case MessageType::kAbort: {
+      GODWIT_TRY_ASSIGN(auto abort, wire::decode_abort(frame.body));
+      note_error(make_error(abort.code, "source", abort.text), "source");
+      push(TargetEvent::kPeerAbort);
+      return {};
+    }
+    case MessageType::kFinish:
+      finished_ = true;
+      return {};
+    default:
+      return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
+  }
+}
+
+void TargetSession::Impl::accept_description(wire::Describe describe) {
+  MachineDescription description;
+  std::vector<std::uint64_t> pages;
+  for (const auto& region : describe.regions) {
+    description.regions.push_back({region.gpa, region.page_count});
+    pages.push_back(region.page_count);
+  }
+  description.vcpus = describe.vcpus;
+  description.kind = describe.kind;
+  description.config = from_wire(std::move(describe.config));
+  auto created = create_machine(description, describe);
+  if (!created) {
+    note_error(created.error(), "target");
+    machine_parts_ = {};
+    push(TargetEvent::kRefused);
+    return;
+  }
+  push(TargetEvent::kDescribed);
+}
+
+Status TargetSession::Impl::create_machine(const MachineDescription& description,
+                                           const wire::Describe& describe) {
+  GODWIT_TRY_ASSIGN(
+      machine_parts_,
+      host_.create(description,
+                   {.postcopy = describe.postcopy_possible, .prealloc = describe.prealloc}));
+  std::vector<std::uint64_t> pages;
+  for (const auto& region : machine_parts_.guest->memory().regions) {
+    pages.push_back(region.page_count);
+  }
+  for (std::size_t i = 0; i < describe.regions.size(); ++i) {
+    if (pages.size() != describe.regions.size() || pages[i] != describe.regions[i].page_count) {
+      return fail(ErrorCode::kRefused, "describe", "the memory layout differs from the source's");
+    }
+  }
+  bulk_channels_.resize(describe.bulk_channels);
+  const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
+  GODWIT_TRY_ASSIGN(auto states,
+                    PageStates::create(pages, machine_parts_.placer->placing(), block));
+  plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
+  if (machine_parts_.faults) {
+    GODWIT_TRY(machine_parts_.faults->arm());
+  }
+  described_.store(true, std::memory_order_release);
+  return {};
+}
+
+}  // namespace godwit::engine

@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include "godwit/base/clock.h"
+#include "godwit/base/log.h"
+#include "godwit/base/thread.h"
+
+#include "link/figures_codec.h"
+#include "target/session_impl.h"
+
+namespace godwit::engine {
+
+Status TargetSession::Impl::final_sync(const wire::FinalSync& sync) {
+  auto& states = plane_->states();
+  if (states.absent_pages() != sync.pending_pages || states.absent_hash() != sync.pending_hash) {
+    return fail(ErrorCode::kProtocol,
+                "final sync",
+                fmt::format("the source has {} pages to send, the target misses {}",
+                            sync.pending_pages,
+                            states.absent_pages()));
+  }
+  if (!machine_parts_.faults && sync.pending_pages != 0) {
+    return fail(ErrorCode::kProtocol,
+                "final sync",
+                "pages are to follow, though the description said that none would");
+  }
+  plane_->switch_over();
+  for (auto& lane : lanes_) {
+    lane->wake();  // one of them maps what is valid from now on
+  }
+  return {};
+}
+
+void TargetSession::Impl::load() {
+  trace_.load_began_ns = monotonic_ns();
+  auto loaded = machine_parts_.guest->load_state(sections_);
+  trace_.load_ended_ns = monotonic_ns();
+  if (!loaded) {
+    note_error(loaded.error(), "target");
+    push(TargetEvent::kLoadFailed);
+    return;
+  }
+  push(TargetEvent::kLoaded);
+}
+
+void TargetSession::Impl::run_guest() {
+  trace_.run_began_ns = monotonic_ns();
+  if (auto running = machine_parts_.guest->run(); !running) {
+    note_error(running.error(), "target");
+    push(TargetEvent::kLocalError);
+    return;
+  }
+  trace_.run_ended_ns = monotonic_ns();
+  control_->send(
+      wire::MessageType::kRunning,
+      wire::Running{
+          static_cast<std::uint64_t>(load_ns()), static_cast<std::uint64_t>(resume_ns()), 0});
+}
+
+void TargetSession::Impl::complete() {
+  // The connections stay open until the source has heard of it: closing them first would look
+  // like a lost link.
+  stop_threads();
+  if (machine_parts_.faults) {
+    if (auto disarmed = machine_parts_.faults->disarm(); !disarmed) {
+      log_warn("target: userfaultfd could not be unregistered: {}", disarmed.error().message());
+    }
+    // The memory goes to others now: nothing of ours may touch its registration again.
+    machine_parts_.faults.reset();
+  }
+  TargetFigures figures;
+  figures.faults = latencies_;
+  figures.installed = plane_->installed_after_switch();
+  figures.overtaken = plane_->overtaken();
+  figures.scheduling_degraded = scheduling_degraded();
+  figures.retracted = plane_->retracted();
+  figures.retracted_at_switch = plane_->retracted_at_switch();
+  figures.cpu_ns = process_cpu_ns();
+  trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
+  figures.first_run_ns = trace_.first_run_ns;
+  figures.run_ended_ns = trace_.run_ended_ns;
+  figures.load_ns = load_ns();
+  figures.resume_ns = resume_ns();
+  figures.prealloc_ns = machine_parts_.prealloc_ns;
+  figures.placement = machine_parts_.placer->name();
+  figures.boot_id = boot_id();
+  control_->send(wire::MessageType::kComplete, wire::Complete{encode_figures(figures)});
+}
+
+}  // namespace godwit::engine
