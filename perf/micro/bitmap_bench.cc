@@ -54,7 +54,7 @@ void ledger_absorb(benchmark::State& state) {
   Outcome outcome(state);
   for (auto _ : state) {
     for (std::uint64_t page = 0; page < kPages; page += step) {
-      ledger.dirty()[0].set(page / 64, 1ULL << (page % 64));
+      ledger.sink().mark(0, page / 64, 1ULL << (page % 64));
     }
     std::uint64_t announced = 0;
     const auto marked = ledger.absorb_dirty([&](PageRun run) { announced += run.count; });

@@ -303,9 +303,8 @@ void SimSource::on_channels_open() {
 /// Tracking is armed before the scan: a page first written during the scan is then found by one of
 /// the two.
 void SimSource::arm_and_scan() {
-  collector_.attach(ledger_.dirty());
   tracking_ = true;
-  static_cast<void>(dirty_->start(collector_));
+  static_cast<void>(dirty_->start(ledger_.sink()));
   memory_.each([&](PageId page, std::uint32_t& content) {
     if (page.index % 64 == 0 && guest_.runner() == this) {
       guest_.interleave();
@@ -322,6 +321,13 @@ void SimSource::stop_tracking() {
     for (unsigned i = 0; i < guest_.vcpus() && guest_.runner() == this; ++i) {
       guest_.wake(i);
     }
+  }
+}
+
+/// A device marks what it wrote, if anybody has asked for marks.
+void SimSource::mark(PageId page) {
+  if (tracking_) {
+    ledger_.sink().mark(page.region, page.index / 64, 1ULL << (page.index % 64));
   }
 }
 
@@ -441,7 +447,7 @@ void SimSource::quiesce() {
     }
     guest_.stop();
     for (const auto page : std::exchange(unmarked_, {})) {
-      collector_.mark(page.region, page.index / 64, 1ULL << (page.index % 64));
+      mark(page);
     }
     sync_and_announce(final_round);
     take(SourceEvent::kQuiesced);
@@ -559,7 +565,7 @@ void SimSource::device_write_later() {
         if (const auto at = std::find(unmarked_.begin(), unmarked_.end(), page);
             at != unmarked_.end()) {
           unmarked_.erase(at);
-          collector_.mark(page.region, page.index / 64, 1ULL << (page.index % 64));
+          mark(page);
         }
       });
     }

@@ -5,7 +5,6 @@
 
 #include "godwit/wire/format.h"
 
-#include "books/dirty_collector.h"
 #include "books/dirty_ledger.h"
 #include "books/page_scheduler.h"
 #include "dirty_models.h"
@@ -14,7 +13,7 @@
 
 namespace godwit::sim {
 
-/// The source: the real machine, ledger, scheduler and collector on a simulated link and guest.
+/// The source: the real machine, ledger and scheduler on a simulated link and guest.
 class SimSource : public GuestSide {
  public:
   SimSource(World& world, const Scenario& scenario, LinkModel& link, FakeGuest& guest);
@@ -60,6 +59,7 @@ class SimSource : public GuestSide {
   Message build(const engine::PageBatchPlan& plan, Phase phase);
   void landed(const engine::PageBatchPlan& plan);
   void stop_tracking();
+  void mark(PageId page);
   void device_write_later();
   void close();
   void watch();
@@ -74,7 +74,6 @@ class SimSource : public GuestSide {
   engine::PageScheduler scheduler_;
   std::vector<engine::RoundCursor> cursors_;  // one a bulk channel
   std::uint32_t channels_busy_ = 0;           // with the round, the barrier or the stream
-  engine::DirtyCollector collector_;
   std::unique_ptr<DirtyModel> dirty_;
   std::vector<PageId> unmarked_;  // written by a device, not marked yet
   std::deque<PageId> urgent_queue_;

@@ -7,7 +7,7 @@
 #include "godwit/base/random.h"
 #include "godwit/engine/atomic_bitmap.h"
 
-#include "books/dirty_collector.h"
+#include "books/dirty_ledger.h"
 #include "stress_size.h"
 
 namespace godwit::engine {
@@ -80,12 +80,10 @@ TEST(AtomicBitmapStress, EveryBitHasOneClaimer) {
   }
 }
 
-TEST(DirtyCollectorStress, GivesEveryConsumerEveryMark) {
-  DirtyCollector collector;
-  RegionBitmaps first({kPages});
-  RegionBitmaps second({kPages});
-  ASSERT_TRUE(collector.attach(first));
-  ASSERT_TRUE(collector.attach(second));
+// Producers mark while the migration thread absorbs: every mark makes its page pending, and every
+// page is announced before it can be claimed.
+TEST(DirtyLedgerStress, EveryMarkBecomesPendingAndIsAnnounced) {
+  DirtyLedger ledger({kPages});
   constexpr unsigned kProducers = 2;
   std::vector<std::vector<bool>> marked(kProducers, std::vector<bool>(kPages));
   std::atomic<unsigned> running{kProducers};
@@ -96,30 +94,31 @@ TEST(DirtyCollectorStress, GivesEveryConsumerEveryMark) {
       for (std::uint64_t i = 0; i < stress_size(20'000); ++i) {
         const auto page = random.below(kPages);
         marked[p][page] = true;
-        collector.mark(0, page / 64, 1ULL << (page % 64));
+        ledger.sink().mark(0, page / 64, 1ULL << (page % 64));
       }
+      // Pairs with the acquire of the last absorption.
       running.fetch_sub(1, std::memory_order_release);
     });
   }
-  std::vector<bool> found(kPages);
-  const auto harvest = [&](RegionBitmaps& maps, std::vector<bool>& into) {
-    maps[0].harvest([&](std::uint64_t word, std::uint64_t bits) {
-      for_each_run(word, bits, [&](std::uint64_t at, std::uint64_t count) {
-        std::fill_n(into.begin() + static_cast<std::ptrdiff_t>(at), count, true);
-      });
+  std::vector<bool> announced(kPages);
+  const auto absorb = [&] {
+    ledger.absorb_dirty([&](PageRun run) {
+      std::fill_n(announced.begin() + static_cast<std::ptrdiff_t>(run.first), run.count, true);
     });
   };
   while (running.load(std::memory_order_acquire) != 0) {
-    harvest(first, found);
+    absorb();
   }
-  harvest(first, found);
-  std::vector<bool> found_second(kPages);
-  harvest(second, found_second);
+  absorb();
   producers.clear();
+  std::uint64_t pages = 0;
   for (std::uint64_t page = 0; page < kPages; ++page) {
-    ASSERT_EQ(found[page], marked[0][page] || marked[1][page]);
-    ASSERT_EQ(found_second[page], found[page]);
+    const bool dirty = marked[0][page] || marked[1][page];
+    ASSERT_EQ(announced[page], dirty) << "page " << page;
+    ASSERT_EQ(ledger.pending()[0].test(page), dirty) << "page " << page;
+    pages += dirty ? 1 : 0;
   }
+  EXPECT_EQ(ledger.pending_pages(), pages);
 }
 
 }  // namespace

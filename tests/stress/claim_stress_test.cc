@@ -30,7 +30,7 @@ TEST(PageSchedulerStress, BackgroundAndUrgentTogetherSendEveryPageOnce) {
           ++total;
         }
         if (random.below(8) == 0) {
-          ledger.dirty()[region].set(page / 64, 1ULL << (page % 64));
+          ledger.sink().mark(region, page / 64, 1ULL << (page % 64));
         }
       }
     }

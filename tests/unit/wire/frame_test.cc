@@ -96,7 +96,7 @@ TEST(FrameWriter, NumbersFramesOfBothKinds) {
   EXPECT_EQ(header.sequence, 1U);
   EXPECT_EQ(header.epoch, 9U);
   EXPECT_EQ(header.version, 2);
-  EXPECT_EQ(writer.next_sequence(), 2U);
+  EXPECT_EQ(writer.header_for(MessageType::kPages, 64, 1).sequence, 2U);
 }
 
 TEST(FrameWriter, EmptyAndUnhashedBodiesCarryNoHash) {

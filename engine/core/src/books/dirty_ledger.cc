@@ -142,11 +142,4 @@ void DirtyLedger::landed(RegionIndex region, std::uint64_t word, std::uint64_t m
   in_flight_[region].claim(word, mask);
 }
 
-void DirtyLedger::give_back(RegionIndex region, std::uint64_t word, std::uint64_t mask) {
-  // Pending before it leaves the flight: the urgent loop never finds a page that is in neither
-  // book.
-  add_word(region, word, mask, [](PageRun) {});
-  in_flight_[region].claim(word, mask);
-}
-
 }  // namespace godwit::engine

@@ -7,6 +7,7 @@
 
 #include "godwit/base/zeroed_array.h"
 #include "godwit/engine/atomic_bitmap.h"
+#include "godwit/engine/ports/dirty.h"
 
 namespace godwit::engine {
 
@@ -29,8 +30,8 @@ class DirtyLedger {
 
   explicit DirtyLedger(std::vector<std::uint64_t> region_pages);
 
-  /// This consumer's private bitmap; attach it to the collector.
-  RegionBitmaps& dirty() { return dirty_; }
+  /// Where the dirty source marks; absorb_dirty() takes the marks from there.
+  DirtySink& sink() { return marks_; }
 
   /// Makes a run pending; `announce` gets the parts that were not (the target must learn that they
   /// are missing).
@@ -51,8 +52,6 @@ class DirtyLedger {
   std::uint64_t claim_in_flight(RegionIndex region, std::uint64_t word, std::uint64_t mask);
   /// The claimed pages were handed to the socket entirely.
   void landed(RegionIndex region, std::uint64_t word, std::uint64_t mask);
-  /// Gives claimed pages back, as a failed batch must.
-  void give_back(RegionIndex region, std::uint64_t word, std::uint64_t mask);
   [[nodiscard]] bool in_flight(PageId page) const {
     return in_flight_[page.region].test(page.index);
   }
@@ -72,6 +71,18 @@ class DirtyLedger {
   [[nodiscard]] std::uint64_t unique_pages() const { return unique_pages_; }
 
  private:
+  /// The producers' end of dirty_.
+  class Marks final : public DirtySink {
+   public:
+    explicit Marks(RegionBitmaps& dirty) : dirty_(dirty) {}
+    void mark(RegionIndex region, std::uint64_t word, std::uint64_t mask) override {
+      dirty_[region].set(word, mask);
+    }
+
+   private:
+    RegionBitmaps& dirty_;
+  };
+
   void add_word(RegionIndex region,
                 std::uint64_t word,
                 std::uint64_t bits,
@@ -79,7 +90,8 @@ class DirtyLedger {
   std::uint64_t take(RegionIndex region, std::uint64_t word, std::uint64_t mask);
 
   std::vector<std::uint64_t> region_pages_;
-  RegionBitmaps dirty_;
+  RegionBitmaps dirty_;  // marked and not absorbed yet
+  Marks marks_{dirty_};
   RegionBitmaps pending_;
   RegionBitmaps in_flight_;
   RegionBitmaps ever_;  // was pending at least once: counts the populated pages

@@ -229,9 +229,4 @@ PageRun PageStates::next_unmapped(RegionIndex region,
   return run;
 }
 
-bool PageStates::is_absent(PageId page) const {
-  const auto state = at(page).load(std::memory_order_acquire) & kStateMask;
-  return state == kAbsent || state == kClaimed;
-}
-
 }  // namespace godwit::engine

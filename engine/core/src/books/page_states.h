@@ -94,7 +94,6 @@ class PageStates {
   [[nodiscard]] std::uint64_t installed() const {
     return installed_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] bool is_absent(PageId page) const;
   [[nodiscard]] const std::vector<std::uint64_t>& region_pages() const { return region_pages_; }
 
  private:

@@ -41,10 +41,9 @@ Status SourceSession::Impl::begin_rounds() {
     return {};
   }
   if (tracking_ != nullptr) {
-    collector_.attach(ledger_.dirty());
     // Armed before the scan: a page written for the first time meanwhile is found by one of the
     // two.
-    GODWIT_TRY(tracking_->start(collector_));
+    GODWIT_TRY(tracking_->start(ledger_.sink()));
     tracking_started_ = true;
     GODWIT_TRY(announce_populated(in_band()));
   }

@@ -13,7 +13,6 @@
 
 #include "godwit/engine/source_session.h"
 
-#include "books/dirty_collector.h"
 #include "link/frame_channel.h"
 #include "machine/source_machine.h"
 #include "source/figures.h"
@@ -22,11 +21,11 @@
 
 namespace godwit::engine {
 
-// The migration thread. It runs the machine (source_machine.h) on the events that channels, guest
-// and commands bring, and does what the machine's transitions ask. Pages are the business of the
-// lanes (source_bulk.h) and of the urgent loop (source_urgent.h).
-// Its members are in four files: the thread and the end in source_session.cc, connections and
-// messages in source_connect.cc, pre-copy in source_rounds.cc, the blackout in source_switch.cc.
+// The migration thread. It runs the machine (machine/source_machine.h) on the events that channels,
+// guest and commands bring, and does what the machine's transitions ask. Pages are the business of
+// the lanes (source/lanes.h) and of the urgent loop (source/urgent.h).
+// Its members are in four files: the thread and the end in session.cc, connections and messages in
+// connect.cc, pre-copy in rounds.cc, the blackout in switch.cc.
 class SourceSession::Impl {
   /// Whether the migration may still be cancelled: whoever changes it first from open has decided.
   enum class Fate : std::uint8_t { kOpen = 0, kCancelled, kDecided };
@@ -122,7 +121,6 @@ class SourceSession::Impl {
   const SourceOptions options_;
   SourceMachine machine_;
   std::deque<SourceEvent> events_;
-  DirtyCollector collector_;
   DirtyLedger ledger_;
   PageScheduler scheduler_;
   RegionBitmaps sent_after_switch_;

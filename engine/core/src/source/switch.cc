@@ -153,7 +153,6 @@ Status SourceSession::Impl::begin_stream() {
 void SourceSession::Impl::resume() {
   if (tracking_started_) {
     tracking_->stop();
-    collector_.detach(ledger_.dirty());
     tracking_started_ = false;
   }
   if (stopped_) {

@@ -24,21 +24,52 @@ TEST(DirtyLedger, AnnouncesAWholeRunOnce) {
   EXPECT_EQ(ledger.unique_pages(), 1000U);
 }
 
-TEST(DirtyLedger, HandsEachPageOutOnceAndTakesItBack) {
+TEST(DirtyLedger, HandsEachPageOutOnce) {
   DirtyLedger ledger({64});
   ledger.add_pending({0, 0, 4}, quiet);
-  const auto hash = ledger.pending_hash();
   EXPECT_EQ(ledger.claim_in_flight(0, 0, 0b111), 0b111U);
   EXPECT_EQ(ledger.claim(0, 0, 0b1111), 0b1000U);
   EXPECT_TRUE(ledger.in_flight({0, 0}));
   EXPECT_FALSE(ledger.in_flight({0, 3}));
   EXPECT_EQ(ledger.pending_pages(), 0U);
   EXPECT_EQ(ledger.pending_hash(), 0U);
-  ledger.give_back(0, 0, 0b111);
-  ledger.give_back(0, 0, 0b1000);
-  EXPECT_EQ(ledger.pending_hash(), hash);
-  EXPECT_FALSE(ledger.in_flight({0, 0}));
-  EXPECT_EQ(ledger.unique_pages(), 4U) << "a page that is given back is no new page";
+  EXPECT_EQ(ledger.unique_pages(), 4U);
+}
+
+TEST(DirtyLedger, WhatTheSinkWasToldIsPendingAfterTheNextAbsorption) {
+  DirtyLedger ledger({64, 128});
+  ledger.sink().mark(1, 1, 0b11);
+  EXPECT_EQ(ledger.pending_pages(), 0U) << "the target has not been told yet";
+  std::vector<PageRun> announced;
+  const auto keep = [&](PageRun run) { announced.push_back(run); };
+  EXPECT_EQ(ledger.absorb_dirty(keep), 2U);
+  EXPECT_EQ(announced, (std::vector<PageRun>{{1, 64, 2}}));
+  EXPECT_EQ(ledger.absorb_dirty(keep), 0U) << "a mark is taken once";
+  EXPECT_EQ(announced.size(), 1U);
+}
+
+TEST(DirtyLedger, AMarkOfAPendingPageCountsAndAnnouncesNothing) {
+  DirtyLedger ledger({64});
+  ledger.add_pending({0, 0, 2}, quiet);
+  ledger.sink().mark(0, 0, 0b110);
+  std::vector<PageRun> announced;
+  EXPECT_EQ(ledger.absorb_dirty([&](PageRun run) { announced.push_back(run); }), 2U);
+  EXPECT_EQ(announced, (std::vector<PageRun>{{0, 2, 1}}));
+  EXPECT_EQ(ledger.pending_pages(), 3U);
+}
+
+TEST(DirtyLedger, APageInFlightThatIsMarkedIsPendingAgainAndStillInFlight) {
+  DirtyLedger ledger({64});
+  ledger.add_pending({0, 3, 1}, quiet);
+  ASSERT_EQ(ledger.claim_in_flight(0, 0, 0b1000), 0b1000U);
+  ledger.sink().mark(0, 0, 0b1000);
+  EXPECT_EQ(ledger.absorb_dirty(quiet), 1U);
+  EXPECT_TRUE(ledger.in_flight({0, 3}));
+  EXPECT_EQ(ledger.pending_hash(), page_set_hash({0, 3}));
+  EXPECT_EQ(ledger.unique_pages(), 1U) << "a page that goes twice is one page";
+  ledger.landed(0, 0, 0b1000);
+  EXPECT_FALSE(ledger.in_flight({0, 3}));
+  EXPECT_EQ(ledger.pending_pages(), 1U);
 }
 
 TEST(DirtyLedger, AClaimThatLosesIsNotInFlight) {
@@ -52,9 +83,9 @@ TEST(DirtyLedger, AClaimThatLosesIsNotInFlight) {
 
 TEST(DirtyLedger, HeatRisesWithEveryAbsorption) {
   DirtyLedger ledger({64});
-  ledger.dirty()[0].set(0, 0b11);
+  ledger.sink().mark(0, 0, 0b11);
   ledger.absorb_dirty(quiet);
-  ledger.dirty()[0].set(0, 0b01);
+  ledger.sink().mark(0, 0, 0b01);
   ledger.absorb_dirty(quiet);
   EXPECT_GT(ledger.heat({0, 0}), ledger.heat({0, 1}));
   EXPECT_GT(ledger.heat({0, 1}), 0);
@@ -63,7 +94,7 @@ TEST(DirtyLedger, HeatRisesWithEveryAbsorption) {
 
 TEST(DirtyLedger, LosesOnlyTheMarkItIsToldToLose) {
   DirtyLedger ledger({64});
-  ledger.dirty()[0].set(0, 0b111);
+  ledger.sink().mark(0, 0, 0b111);
   const auto marked =
       ledger.absorb_dirty_losing(quiet, [](PageId page) { return page.index == 1; });
   EXPECT_EQ(marked, 2U);
@@ -103,7 +134,7 @@ TEST(DirtyLedger, AgreesWithASetInASeededLoop) {
           }
           break;
         case 1:
-          ledger.dirty()[region].set(first / 64, 1ULL << (first % 64));
+          ledger.sink().mark(region, first / 64, 1ULL << (first % 64));
           ledger.absorb_dirty(keep);
           add({region, first});
           break;

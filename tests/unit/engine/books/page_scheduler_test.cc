@@ -79,10 +79,10 @@ TEST(RoundCursor, ChannelsShareARoundByChunksSoThatAPageHasOneChannel) {
 TEST(PageScheduler, BackgroundSendsHotPagesBeforeTheRest) {
   DirtyLedger ledger({1024});
   ledger.add_pending({0, 0, 1024}, quiet);
-  ledger.dirty()[0].set(10, 0b1);
+  ledger.sink().mark(0, 10, 0b1);
   ledger.absorb_dirty(quiet);
-  ledger.dirty()[0].set(10, 0b1);
-  ledger.dirty()[0].set(3, 0b10);
+  ledger.sink().mark(0, 10, 0b1);
+  ledger.sink().mark(0, 3, 0b10);
   ledger.absorb_dirty(quiet);
   PageScheduler scheduler(ledger);
   scheduler.prepare_background();
@@ -120,7 +120,7 @@ TEST(PageScheduler, BackgroundEndsWithNothingPendingWhateverTheHints) {
         ledger.add_pending({region, page, 1}, quiet);
         left.insert({region, page});
         if (random.below(5) == 0) {
-          ledger.dirty()[region].set(page / 64, 1ULL << (page % 64));
+          ledger.sink().mark(region, page / 64, 1ULL << (page % 64));
         }
       }
     }

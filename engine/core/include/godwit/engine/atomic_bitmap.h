@@ -41,9 +41,8 @@ template <typename Hooks = NoBitmapHooks>
 class BasicAtomicBitmap {
  public:
   explicit BasicAtomicBitmap(std::uint64_t bits)
-      : bits_(bits), words_((bits + 63) / 64), leaf_(words_), summary_((words_ + 63) / 64) {}
+      : words_((bits + 63) / 64), leaf_(words_), summary_((words_ + 63) / 64) {}
 
-  [[nodiscard]] std::uint64_t bit_count() const { return bits_; }
   [[nodiscard]] std::uint64_t word_count() const { return words_; }
 
   /// Sets the bits of `mask` in word `word`; returns the word as it was before.
@@ -120,7 +119,6 @@ class BasicAtomicBitmap {
   [[nodiscard]] Word leaf(std::uint64_t word) const { return Word(leaf_.data()[word]); }
   [[nodiscard]] Word summary(std::uint64_t word) const { return Word(summary_.data()[word]); }
 
-  std::uint64_t bits_;
   std::uint64_t words_;
   ZeroedArray<std::uint64_t> leaf_;
   ZeroedArray<std::uint64_t> summary_;

@@ -50,9 +50,6 @@ class FrameWriter {
                                        std::uint64_t body_hash,
                                        std::uint32_t flags = 0);
 
-  /// The number that the next frame will carry.
-  [[nodiscard]] std::uint64_t next_sequence() const { return sequence_; }
-
  private:
   std::uint64_t sequence_ = 0;
   std::uint32_t epoch_ = 0;
