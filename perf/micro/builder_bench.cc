@@ -32,7 +32,7 @@ void build(benchmark::State& state, bool live, bool zero) {
   std::uint64_t hash = 0;
   std::uint64_t frames = 0;
   engine::PageBatchPlan plan;
-  plan.count = engine::kBatchPages;
+  plan.count = wire::kMaxBatchPages;
   for (auto _ : state) {
     for (std::uint32_t i = 0; i < plan.count; ++i) {
       plan.pages[i] = first + i;
@@ -45,7 +45,7 @@ void build(benchmark::State& state, bool live, bool zero) {
   }
   state.SetLabel(fmt::format("hash={:016x}", hash));
   state.SetBytesProcessed(state.iterations() *
-                          static_cast<std::int64_t>(engine::kBatchPages * kPageBytes));
+                          static_cast<std::int64_t>(wire::kMaxBatchPages * kPageBytes));
 }
 
 void builder_live(benchmark::State& state) {

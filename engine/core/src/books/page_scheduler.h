@@ -7,18 +7,19 @@
 
 #include <boost/lockfree/spsc_queue.hpp>
 
+#include "godwit/wire/format.h"
+
 #include "books/dirty_ledger.h"
 
 namespace godwit::engine {
 
-inline constexpr std::size_t kBatchPages = 64;
-
-/// Pages of one region that were claimed for one frame; at most kBatchPages, in ascending order.
+/// Pages of one region that were claimed for one frame; at most wire::kMaxBatchPages,
+/// in ascending order.
 struct PageBatchPlan {
   RegionIndex region = 0;
   std::uint32_t count = 0;
   std::uint32_t prefetched = 0;  ///< of these, claimed because a fault was near
-  std::array<std::uint64_t, kBatchPages> pages{};
+  std::array<std::uint64_t, wire::kMaxBatchPages> pages{};
 };
 
 // Which page goes next.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "godwit/base/check.h"
+#include "godwit/wire/format.h"
 
 #include "books/dirty_ledger.h"
 
@@ -43,10 +44,10 @@ Result<std::unique_ptr<PageStates>> PageStates::create(
   return states;
 }
 
-std::vector<std::uint64_t> PageStates::marks_of(const std::vector<std::uint64_t>& region_pages) {
+std::vector<std::uint64_t> PageStates::chunks_of(const std::vector<std::uint64_t>& region_pages) {
   std::vector<std::uint64_t> chunks;
   for (const auto pages : region_pages) {
-    chunks.push_back((pages + kMarkPages - 1) / kMarkPages);
+    chunks.push_back((pages + wire::kChunkPages - 1) / wire::kChunkPages);
   }
   return chunks;
 }
@@ -66,7 +67,8 @@ Result<std::uint64_t> PageStates::mark_absent(PageRun run) {
                             run.first,
                             run.count));
   }
-  for (auto chunk = run.first / kMarkPages; chunk <= (run.end() - 1) / kMarkPages; ++chunk) {
+  for (auto chunk = run.first / wire::kChunkPages; chunk <= (run.end() - 1) / wire::kChunkPages;
+       ++chunk) {
     announced_[run.region].set(chunk / 64, 1ULL << (chunk % 64));
   }
   std::uint64_t fresh = 0;
@@ -214,8 +216,8 @@ PageRun PageStates::next_unmapped(RegionIndex region,
   const auto end = region_pages_[region];
   while (from < end) {
     // A sparse guest is not walked page by page.
-    if (const auto chunk = from / kMarkPages; !announced_[region].test(chunk)) {
-      from = std::min((chunk + 1) * kMarkPages, end);
+    if (const auto chunk = from / wire::kChunkPages; !announced_[region].test(chunk)) {
+      from = std::min((chunk + 1) * wire::kChunkPages, end);
     } else if (!usable(from)) {
       ++from;
     } else {

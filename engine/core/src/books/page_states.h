@@ -100,10 +100,8 @@ class PageStates {
   PageStates(std::vector<std::uint64_t> region_pages, Placing placing)
       : region_pages_(std::move(region_pages)),
         placing_(placing),
-        announced_(marks_of(region_pages_)) {}
-  /// Pages that share one bit of `announced_`.
-  static constexpr std::uint64_t kMarkPages = 512;
-  static std::vector<std::uint64_t> marks_of(const std::vector<std::uint64_t>& region_pages);
+        announced_(chunks_of(region_pages_)) {}
+  static std::vector<std::uint64_t> chunks_of(const std::vector<std::uint64_t>& region_pages);
   [[nodiscard]] std::atomic<std::uint8_t>& at(PageId page) const {
     return reinterpret_cast<std::atomic<std::uint8_t>*>(tables_[page.region].data())[page.index];
   }
@@ -112,7 +110,7 @@ class PageStates {
   const Placing placing_;
   std::vector<Mapping> tables_;
   std::unique_ptr<MapBlocks> blocks_;
-  // Chunks with a page that was ever absent: only these hold backed pages.
+  // Chunks (wire::kChunkPages) with a page that was ever absent: only these hold backed pages.
   RegionBitmaps announced_;
   std::atomic<std::uint64_t> absent_{0};  // absent or claimed
   std::atomic<std::uint64_t> absent_hash_{0};

@@ -107,27 +107,4 @@ void FrameChannel::on_error(const Error& error) {
   }
 }
 
-std::vector<wire::Section> to_wire(std::span<const StateSection> sections) {
-  std::vector<wire::Section> out;
-  out.reserve(sections.size());
-  for (const auto& section : sections) {
-    out.push_back(
-        {section.name, section.instance, section.version, section.required, section.payload});
-  }
-  return out;
-}
-
-std::vector<StateSection> from_wire(std::vector<wire::Section> sections) {
-  std::vector<StateSection> out;
-  out.reserve(sections.size());
-  for (auto& section : sections) {
-    out.push_back({std::move(section.name),
-                   section.instance,
-                   section.version,
-                   section.required,
-                   std::move(section.payload)});
-  }
-  return out;
-}
-
 }  // namespace godwit::engine

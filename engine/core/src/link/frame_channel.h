@@ -7,7 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "godwit/engine/ports/guest.h"
 #include "godwit/engine/ports/transport.h"
 #include "godwit/wire/codec.h"
 #include "godwit/wire/frame.h"
@@ -72,9 +71,5 @@ class FrameChannel : private ChannelHandler {
   // Last, so that it ends first: it reads what it sends from the members above.
   std::unique_ptr<Channel> channel_;
 };
-
-/// Engine sections and wire sections are the same shape.
-std::vector<wire::Section> to_wire(std::span<const StateSection> sections);
-std::vector<StateSection> from_wire(std::vector<wire::Section> sections);
 
 }  // namespace godwit::engine

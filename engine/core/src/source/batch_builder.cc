@@ -9,9 +9,9 @@ namespace godwit::engine {
 BatchBuilder::BatchBuilder(const GuestMemory& memory, const SourceOptions& options)
     : memory_(memory),
       options_(options),
-      staging_(std::make_unique<std::byte[]>(kBatchPages * kPageBytes)) {
+      staging_(std::make_unique<std::byte[]>(wire::kMaxBatchPages * kPageBytes)) {
   runs_.reserve(wire::kMaxBatchRuns);
-  parts_.reserve(kBatchPages + 1);
+  parts_.reserve(wire::kMaxBatchPages + 1);
 }
 
 void BatchBuilder::add_run(std::uint64_t page, wire::PageKind kind) {

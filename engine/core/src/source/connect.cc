@@ -59,7 +59,7 @@ Status SourceSession::Impl::send_hello() {
 }
 
 Status SourceSession::Impl::describe() {
-  const auto description = guest_.describe();
+  auto description = guest_.describe();
   wire::Describe message;
   message.mode = static_cast<wire::Mode>(options_.mode);
   message.prealloc = options_.prealloc;
@@ -70,7 +70,7 @@ Status SourceSession::Impl::describe() {
   for (const auto& region : description.regions) {
     message.regions.push_back({region.gpa, region.page_count});
   }
-  message.config = to_wire(description.config);
+  message.config = std::move(description.config);
   GODWIT_TRY(wire::validate(message));
   report_.pages_total = guest_.memory().page_count();
   control_->send(wire::MessageType::kDescribe, message);

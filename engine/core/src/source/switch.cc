@@ -114,8 +114,8 @@ Status SourceSession::Impl::send_state() {
   if (options_.injection.fault == InjectedFault::kBlackoutDelay) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(options_.injection.delay_ns));
   }
-  GODWIT_TRY_ASSIGN(auto sections, guest_.save_state());
-  const wire::State state{to_wire(sections)};
+  wire::State state;
+  GODWIT_TRY_ASSIGN(state.sections, guest_.save_state());
   GODWIT_TRY(wire::validate(state));
   control_->send(wire::MessageType::kState, state);
   stamps_.saved_ns = monotonic_ns();

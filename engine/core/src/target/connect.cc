@@ -114,7 +114,7 @@ Status TargetSession::Impl::take_data(std::unique_ptr<Channel> channel, const wi
     refuse_stranger(*channel, *error);
     return fail(*error);
   }
-  listener_.tune(*channel, static_cast<ChannelKind>(hello.channel_kind));
+  listener_.tune(*channel, hello.channel_kind);
   progress_ns_ = monotonic_ns();
   auto opened = bulk ? open_bulk(std::move(channel), index) : open_urgent(std::move(channel));
   if (!opened) {
@@ -232,7 +232,7 @@ Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
       if (!plane_ || !plane_->switched()) {
         return fail(ErrorCode::kProtocol, "state", "machine state before the final sync");
       }
-      sections_ = from_wire(std::move(state.sections));
+      sections_ = std::move(state.sections);
       push(TargetEvent::kFinalSync);
       return {};
     }
@@ -275,7 +275,7 @@ void TargetSession::Impl::accept_description(wire::Describe describe) {
   }
   description.vcpus = describe.vcpus;
   description.kind = describe.kind;
-  description.config = from_wire(std::move(describe.config));
+  description.config = std::move(describe.config);
   auto created = create_machine(description, describe);
   if (!created) {
     note_error(created.error(), "target");

@@ -33,7 +33,7 @@ TEST(RoundCursor, ARoundGivesEveryPendingPageOnceInAddressOrder) {
     PageBatchPlan plan;
     while (cursor.next(plan)) {
       ASSERT_GT(plan.count, 0U);
-      ASSERT_LE(plan.count, kBatchPages);
+      ASSERT_LE(plan.count, wire::kMaxBatchPages);
       for (std::uint32_t i = 0; i < plan.count; ++i) {
         sent.push_back({plan.region, plan.pages[i]});
         ASSERT_TRUE(ledger.in_flight(sent.back()));

@@ -148,7 +148,7 @@ TEST(RegionLayout, HasTwoRegionsFromTwoGibibytesOn) {
     EXPECT_EQ((regions[0].page_count + regions[1].page_count) * kPageBytes, bytes);
     EXPECT_GE(regions[1].gpa, 4 * kGiB);
     EXPECT_GE(regions[1].gpa, regions[0].page_count * kPageBytes);
-    EXPECT_EQ(regions[0].page_count % kChunkPages, 0U);
+    EXPECT_EQ(regions[0].page_count * kPageBytes % (2 * kMiB), 0U);
     EXPECT_EQ(regions[1].gpa % (2 * kMiB), 0U);
   }
 }

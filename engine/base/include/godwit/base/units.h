@@ -8,8 +8,6 @@ namespace godwit {
 
 inline constexpr std::uint64_t kPageShift = 12;
 inline constexpr std::uint64_t kPageBytes = 1ULL << kPageShift;
-/// Pages that travel on one channel in pre-copy (2 MiB).
-inline constexpr std::uint64_t kChunkPages = 512;
 inline constexpr std::uint64_t kKiB = 1ULL << 10;
 inline constexpr std::uint64_t kMiB = 1ULL << 20;
 inline constexpr std::uint64_t kGiB = 1ULL << 30;

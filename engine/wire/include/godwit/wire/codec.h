@@ -11,6 +11,7 @@
 #include "godwit/base/result.h"
 #include "godwit/base/units.h"
 #include "godwit/wire/format.h"
+#include "godwit/wire/section.h"
 
 /// One struct a message, `encode` to its body and `decode_x` back. A decoder accepts exactly the
 /// bytes that an encoder can make: leftovers, unknown enum values, non-zero reserved bytes and
@@ -31,19 +32,7 @@ inline constexpr std::size_t kMaxFiguresBytes = kMaxControlBody - 4;
 
 using SessionId = std::array<std::byte, 16>;
 
-enum class Role : std::uint8_t { kSource = 1, kTarget = 2 };
-enum class ChannelKind : std::uint8_t { kControl = 1, kBulk = 2, kUrgent = 3 };
 enum class Mode : std::uint8_t { kHybrid = 1, kPrecopy = 2, kPostcopy = 3, kStopAndCopy = 4 };
-
-/// One named, versioned piece of machine state or configuration; the payload is opaque here.
-struct Section {
-  std::string name;
-  std::uint32_t instance = 0;
-  std::uint32_t version = 1;
-  bool required = true;  ///< a receiver that does not know it refuses; otherwise it skips it
-  std::vector<std::byte> payload;
-  friend bool operator==(const Section&, const Section&) = default;
-};
 
 /// First frame of a connection. Its body never changes between protocol versions.
 struct Hello {
@@ -84,7 +73,7 @@ struct RegionInfo {
 struct Describe {
   Mode mode = Mode::kHybrid;
   bool prealloc = false;
-  bool postcopy_possible = true;  ///< pages may come after the switch
+  bool postcopy_possible = true;   ///< pages may come after the switch
   std::uint8_t bulk_channels = 1;  ///< 1 .. kMaxBulkChannels; with indices from 0
   std::uint32_t vcpus = 0;
   std::string kind;                   ///< "kvm" or "process"
@@ -96,7 +85,8 @@ struct Describe {
 
 struct Accept {
   std::uint64_t prealloc_ns = 0;
-  bool placing_maps = false;  ///< a placed page is in the guest's page table: old ones cost an unmapping
+  bool placing_maps =
+      false;  ///< a placed page is in the guest's page table: old ones cost an unmapping
   std::string placement;
   friend bool operator==(const Accept&, const Accept&) = default;
 };

@@ -89,6 +89,11 @@ static_assert(offsetof(FrameHeader, sequence) == 16 && offsetof(FrameHeader, bod
 static_assert(offsetof(FrameHeader, body_hash) == 32 && offsetof(FrameHeader, reserved1) == 40);
 static_assert(offsetof(FrameHeader, header_hash) == 56);
 
+/// Which side a HELLO comes from.
+enum class Role : std::uint8_t { kSource = 1, kTarget = 2 };
+/// What a connection carries: the conversation, pages, or pages that somebody waits for.
+enum class ChannelKind : std::uint8_t { kControl = 1, kBulk = 2, kUrgent = 3 };
+
 /// When a page was sent; the report tells them apart.
 enum class PagePhase : std::uint8_t { kPrecopy = 1, kUrgent = 2, kBackground = 3 };
 /// Whether bytes follow for the pages of a run.

@@ -9,18 +9,14 @@
 #include "godwit/base/result.h"
 #include "godwit/engine/ports/dirty.h"
 #include "godwit/engine/ports/memory.h"
+#include "godwit/wire/section.h"
 
 /// Ports: the machine that moves, at either end.
 namespace godwit::engine {
 
-/// One named, versioned piece of machine state; `payload` is opaque to the engine.
-struct StateSection {
-  std::string name;  ///< "vcpu", "workload", ...
-  std::uint32_t instance = 0;
-  std::uint32_t version = 1;
-  bool required = true;  ///< a target that does not know it refuses before handover
-  std::vector<std::byte> payload;
-};
+/// One piece of machine state or configuration, as it travels: opaque to the engine. A target that
+/// does not know a required one refuses before handover.
+using StateSection = wire::Section;
 
 /// What the source tells of the machine before any page moves.
 struct MachineDescription {

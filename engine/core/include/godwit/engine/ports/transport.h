@@ -10,6 +10,7 @@
 
 #include "godwit/base/event_loop.h"
 #include "godwit/base/result.h"
+#include "godwit/wire/format.h"
 
 /// Ports: connections between the two sides.
 namespace godwit::engine {
@@ -55,7 +56,8 @@ class Channel {
 
 inline constexpr std::size_t kMaxSendParts = 512;
 
-enum class ChannelKind : std::uint8_t { kControl = 1, kBulk = 2, kUrgent = 3 };
+/// What a connection is for: its socket options follow from it.
+using ChannelKind = wire::ChannelKind;
 
 /// Makes loops and outgoing connections.
 class Transport {
