@@ -60,7 +60,7 @@ std::vector<std::byte> pages_body(RegionIndex region,
 
 void add_setup(Collector& out) {
   Hello hello;
-  hello.versions_offered = {1};
+  hello.versions_offered = {kProtocolVersion};
   hello.features_offered = kFeatureBodyHash | kFeatureZeroRuns | kFeaturePostcopy;
   hello.features_required = kFeatureBodyHash;
   hello.session_id = session_id();
@@ -70,7 +70,7 @@ void add_setup(Collector& out) {
   out.add(MessageType::kHello, hello);
 
   Welcome welcome;
-  welcome.version = 1;
+  welcome.version = kProtocolVersion;
   welcome.features = kFeatureBodyHash | kFeatureZeroRuns;
   welcome.session_id = session_id();
   welcome.session_epoch = 3;
@@ -83,7 +83,6 @@ void add_setup(Collector& out) {
   describe.vcpus = 4;
   describe.kind = "kvm";
   describe.regions = {{0, 786432}, {0x100000000, 262144}};
-  describe.populated_pages = 4096;
   describe.config = {{"workload", 0, 1, true, bytes_of("{}")}};
   out.add(MessageType::kDescribe, describe);
   out.add(MessageType::kAccept, Accept{1500000, true, "uffd-copy"});
@@ -100,7 +99,7 @@ void add_pages(Collector& out) {
           kNoBodyHash);
   out.add(MessageType::kStale, Stale{{{0, 512, 2}, {1, 7, 1}}});
   out.add(MessageType::kPageRequest, PageRequest{{{0, 513}, {1, 7}}});
-  out.add(MessageType::kBackgroundEnd, BackgroundEnd{4000});
+  out.add(MessageType::kBackgroundEnd, BackgroundEnd{});
 }
 
 void add_handover(Collector& out) {
@@ -112,12 +111,22 @@ void add_handover(Collector& out) {
   out.add(MessageType::kState, state);
   out.add(MessageType::kReady, Ready{});
   out.add(MessageType::kCommit, Commit{});
-  out.add(MessageType::kRunning, Running{120000, 30000, 5000000000});
+  out.add(MessageType::kRunning, Running{120000, 30000});
   out.add(MessageType::kNotStarted, NotStarted{ErrorCode::kRefused, "unknown section"});
 }
 
 void add_end(Collector& out) {
-  out.add(MessageType::kComplete, Complete{bytes_of("{\"pages\":1}")});
+  Complete complete;
+  complete.installed = 3;
+  complete.retracted = 2;
+  complete.retracted_at_switch = 1;
+  complete.cpu_ns = 250000000;
+  complete.first_run_ns = 5000000000;
+  complete.run_ended_ns = 4999900000;
+  complete.fault_max_ns = 1000;
+  complete.boot_id = "boot";
+  complete.fault_buckets = {{60, 2}, {111, 1}};
+  out.add(MessageType::kComplete, complete);
   out.add(MessageType::kFinish, Finish{});
   out.add(MessageType::kCancel, Cancel{"operator"});
   out.add(MessageType::kCancelAck, CancelAck{});

@@ -108,8 +108,8 @@ Status validate(const Describe& message) {
     return unfit("the machine's kind is too long or not printable");
   }
   if (message.bulk_channels == 0 || message.bulk_channels > kMaxBulkChannels) {
-    return unfit(fmt::format(
-        "{} bulk channels are outside 1-{}", message.bulk_channels, kMaxBulkChannels));
+    return unfit(
+        fmt::format("{} bulk channels are outside 1-{}", message.bulk_channels, kMaxBulkChannels));
   }
   if (message.regions.empty() || message.regions.size() > kMaxRegions) {
     return unfit(
@@ -122,7 +122,7 @@ Status validate(const Describe& message) {
     }
   }
   const auto bytes =
-      28 + message.kind.size() + 16 * message.regions.size() - 4 + encoded_bytes(message.config);
+      16 + message.kind.size() + 16 * message.regions.size() + encoded_bytes(message.config);
   if (bytes > kMaxControlBody) {
     return unfit(fmt::format("a description of {} bytes is over {}", bytes, kMaxControlBody));
   }
@@ -132,15 +132,13 @@ Status validate(const Describe& message) {
 std::vector<std::byte> encode(const Describe& message) {
   GODWIT_CHECK(validate(message).has_value());
   ByteWriter out;
-  out.put(message.mode)
-      .put(std::uint8_t{message.prealloc})
-      .put(std::uint8_t{message.postcopy_possible});
-  out.put(message.bulk_channels).put(message.vcpus).put_string(message.kind, kMaxNameBytes);
+  out.put(std::uint8_t{message.prealloc}).put(std::uint8_t{message.postcopy_possible});
+  out.put(message.bulk_channels).put(std::uint8_t{0}).put(message.vcpus);
+  out.put_string(message.kind, kMaxNameBytes);
   out.put_count(message.regions.size(), kMaxRegions);
   for (const auto& region : message.regions) {
     out.put(region.gpa).put(region.page_count);
   }
-  out.put(message.populated_pages);
   put_sections(out, message.config);
   return out.take();
 }
@@ -148,7 +146,6 @@ std::vector<std::byte> encode(const Describe& message) {
 Result<Describe> decode_describe(std::span<const std::byte> body) {
   ByteReader in("DESCRIBE", body);
   Describe message;
-  message.mode = in.get_enum("mode", Mode::kStopAndCopy);
   message.prealloc = in.get_bool("prealloc");
   message.postcopy_possible = in.get_bool("postcopy_possible");
   message.bulk_channels = in.get<std::uint8_t>("bulk_channels");
@@ -156,6 +153,7 @@ Result<Describe> decode_describe(std::span<const std::byte> body) {
     in.refuse("bulk_channels",
               fmt::format("{} is outside 1-{}", message.bulk_channels, kMaxBulkChannels));
   }
+  in.get_reserved<std::uint8_t>("reserved");
   message.vcpus = in.get<std::uint32_t>("vcpus");
   message.kind = in.get_string("kind", 0, kMaxNameBytes);
   message.regions.resize(in.get_count("regions", 1, kMaxRegions, 16));
@@ -167,7 +165,6 @@ Result<Describe> decode_describe(std::span<const std::byte> body) {
                 fmt::format("{:#x} with {} pages is not legal", region.gpa, region.page_count));
     }
   }
-  message.populated_pages = in.get<std::uint64_t>("populated_pages");
   message.config = get_sections(in);
   GODWIT_TRY(in.finish());
   return message;
@@ -279,28 +276,49 @@ Result<FinalSync> decode_final_sync(std::span<const std::byte> body) {
   return message;
 }
 
-std::vector<std::byte> encode(const BackgroundEnd& message) {
-  return ByteWriter().put(message.pages).take();
-}
-
-Result<BackgroundEnd> decode_background_end(std::span<const std::byte> body) {
-  ByteReader in("BACKGROUND_END", body);
-  BackgroundEnd message;
-  message.pages = in.get<std::uint64_t>("pages");
-  GODWIT_TRY(in.finish());
-  return message;
-}
-
 std::vector<std::byte> encode(const Complete& message) {
+  GODWIT_CHECK(valid_name(message.boot_id));
   ByteWriter out;
-  return out.put_count(message.figures.size(), kMaxFiguresBytes).put_bytes(message.figures).take();
+  out.put(kFiguresVersion).put(std::uint8_t{message.scheduling_degraded}).put(std::uint8_t{0});
+  out.put(message.installed).put(message.retracted).put(message.retracted_at_switch);
+  out.put(message.cpu_ns).put(message.first_run_ns).put(message.run_ended_ns);
+  out.put(message.fault_max_ns).put_string(message.boot_id, kMaxNameBytes);
+  out.put_count(message.fault_buckets.size(), kMaxFaultBuckets);
+  for (const auto& bucket : message.fault_buckets) {
+    GODWIT_CHECK(bucket.number < kMaxFaultBuckets && bucket.count != 0);
+    out.put(bucket.number).put(std::uint32_t{0}).put(bucket.count);
+  }
+  return out.take();
 }
 
 Result<Complete> decode_complete(std::span<const std::byte> body) {
   ByteReader in("COMPLETE", body);
   Complete message;
-  const auto figures = in.get_bytes(in.get_count("figures", 0, kMaxFiguresBytes, 1), "figures");
-  message.figures.assign(figures.begin(), figures.end());
+  if (const auto version = in.get<std::uint16_t>("version"); version != kFiguresVersion) {
+    in.refuse("version", fmt::format("{} is not {}", version, kFiguresVersion));
+  }
+  message.scheduling_degraded = in.get_bool("scheduling_degraded");
+  in.get_reserved<std::uint8_t>("reserved");
+  message.installed = in.get<std::uint64_t>("installed");
+  message.retracted = in.get<std::uint64_t>("retracted");
+  message.retracted_at_switch = in.get<std::uint64_t>("retracted_at_switch");
+  message.cpu_ns = in.get<std::uint64_t>("cpu_ns");
+  message.first_run_ns = in.get<std::uint64_t>("first_run_ns");
+  message.run_ended_ns = in.get<std::uint64_t>("run_ended_ns");
+  message.fault_max_ns = in.get<std::uint64_t>("fault_max_ns");
+  message.boot_id = in.get_string("boot_id", 0, kMaxNameBytes);
+  message.fault_buckets.resize(in.get_count("fault_buckets", 0, kMaxFaultBuckets, 16));
+  std::uint32_t least = 0;  // the lowest number that may come next
+  for (auto& bucket : message.fault_buckets) {
+    bucket.number = in.get<std::uint32_t>("bucket number");
+    in.get_reserved<std::uint32_t>("reserved");
+    bucket.count = in.get<std::uint64_t>("bucket count");
+    if (bucket.number < least || bucket.number >= kMaxFaultBuckets || bucket.count == 0) {
+      in.refuse("fault_buckets",
+                fmt::format("bucket {} with {} is not legal", bucket.number, bucket.count));
+    }
+    least = bucket.number + 1;
+  }
   GODWIT_TRY(in.finish());
   return message;
 }

@@ -158,6 +158,9 @@ std::vector<std::byte> encode(const Ready&) {
 std::vector<std::byte> encode(const Commit&) {
   return {};
 }
+std::vector<std::byte> encode(const BackgroundEnd&) {
+  return {};
+}
 std::vector<std::byte> encode(const Finish&) {
   return {};
 }
@@ -171,6 +174,9 @@ Result<Ready> decode_ready(std::span<const std::byte> body) {
 Result<Commit> decode_commit(std::span<const std::byte> body) {
   return decode_empty<Commit>("COMMIT", body);
 }
+Result<BackgroundEnd> decode_background_end(std::span<const std::byte> body) {
+  return decode_empty<BackgroundEnd>("BACKGROUND_END", body);
+}
 Result<Finish> decode_finish(std::span<const std::byte> body) {
   return decode_empty<Finish>("FINISH", body);
 }
@@ -180,7 +186,7 @@ Result<CancelAck> decode_cancel_ack(std::span<const std::byte> body) {
 
 std::vector<std::byte> encode(const Running& message) {
   ByteWriter out;
-  return out.put(message.load_ns).put(message.resume_ns).put(message.first_run_ns).take();
+  return out.put(message.load_ns).put(message.resume_ns).take();
 }
 
 Result<Running> decode_running(std::span<const std::byte> body) {
@@ -188,7 +194,6 @@ Result<Running> decode_running(std::span<const std::byte> body) {
   Running message;
   message.load_ns = in.get<std::uint64_t>("load_ns");
   message.resume_ns = in.get<std::uint64_t>("resume_ns");
-  message.first_run_ns = in.get<std::int64_t>("first_run_ns");
   GODWIT_TRY(in.finish());
   return message;
 }

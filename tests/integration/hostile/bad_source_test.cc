@@ -23,7 +23,6 @@ class BadSource : public testing::Test {
 /// A machine that this build's receiver takes, unless `change` spoils it.
 wire::Describe description(std::uint64_t memory_bytes = 8ULL << 20) {
   wire::Describe describe;
-  describe.mode = wire::Mode::kHybrid;
   describe.postcopy_possible = false;
   describe.vcpus = 1;
   describe.kind = "process";

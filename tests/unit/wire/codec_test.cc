@@ -51,27 +51,40 @@ State state() {
   return message;
 }
 
+Complete complete() {
+  Complete message;
+  message.scheduling_degraded = true;
+  message.installed = 1;
+  message.retracted = 2;
+  message.retracted_at_switch = 3;
+  message.cpu_ns = 4;
+  message.first_run_ns = 5;
+  message.run_ended_ns = ~0ULL;
+  message.fault_max_ns = 7;
+  message.boot_id = "b";
+  message.fault_buckets = {{0, 1}, {5, ~0ULL}, {kMaxFaultBuckets - 1, 3}};
+  return message;
+}
+
 TEST(Codec, StructsComeBackAsTheyWere) {
   EXPECT_EQ(*decode_hello(encode(hello())), hello());
   EXPECT_EQ(*decode_state(encode(state())), state());
   Describe describe;
-  describe.mode = Mode::kStopAndCopy;
   describe.postcopy_possible = false;
   describe.vcpus = 255;
   describe.bulk_channels = kMaxBulkChannels;
   describe.kind = "process";
   describe.regions.assign(kMaxRegions, {4096, kMaxPageIndex - 1});
-  describe.populated_pages = ~0ULL;
   describe.config = state().sections;
   EXPECT_EQ(*decode_describe(encode(describe)), describe);
-  const Running running{1, 2, -3};
+  const Running running{1, ~0ULL};
   EXPECT_EQ(*decode_running(encode(running)), running);
   const Stale none{};
   EXPECT_EQ(*decode_stale(encode(none)), none);
   const Stale stale{{{5, 0, kMaxPageIndex}, {0, 3, 1}}};
   EXPECT_EQ(*decode_stale(encode(stale)), stale);
-  const Complete complete{Bytes(kMaxFiguresBytes, std::byte{2})};
-  EXPECT_EQ(*decode_complete(encode(complete)), complete);
+  EXPECT_EQ(*decode_complete(encode(complete())), complete());
+  EXPECT_EQ(*decode_complete(encode(Complete{})), Complete{});
 }
 
 TEST(Codec, LargestBodiesFitTheirTypesBounds) {
@@ -95,8 +108,13 @@ TEST(Codec, LargestBodiesFitTheirTypesBounds) {
   EXPECT_EQ(encode(request).size(), body_limits(MessageType::kPageRequest).max);
   const Stale stale{std::vector<PageRun>(kMaxStaleRuns, PageRun{0, 0, 1})};
   EXPECT_LE(encode(stale).size(), body_limits(MessageType::kStale).max);
-  EXPECT_EQ(encode(Complete{Bytes(kMaxFiguresBytes)}).size(),
-            body_limits(MessageType::kComplete).max);
+  EXPECT_EQ(encode(Complete{}).size(), body_limits(MessageType::kComplete).min);
+  Complete most;
+  most.boot_id = std::string(kMaxNameBytes, 'b');
+  for (std::uint32_t number = 0; number < kMaxFaultBuckets; ++number) {
+    most.fault_buckets.push_back({number, ~0ULL});
+  }
+  EXPECT_EQ(encode(most).size(), body_limits(MessageType::kComplete).max);
   Describe least;
   least.regions = {{0, 1}};
   EXPECT_EQ(encode(least).size(), body_limits(MessageType::kDescribe).min);
@@ -134,10 +152,11 @@ TEST(Codec, ReservedBytesAreChecked) {
   Describe describe;
   describe.regions = {{0, 1}};
   describe.config = {{"n", 0, 1, true, {}}};
-  expect_refused(decode_describe(patched(encode(describe), 3, 0)), "bulk_channels: 0");
-  expect_refused(decode_describe(patched(encode(describe), 3, 65)), "bulk_channels: 65");
+  expect_refused(decode_describe(patched(encode(describe), 2, 0)), "bulk_channels: 0");
+  expect_refused(decode_describe(patched(encode(describe), 2, 65)), "bulk_channels: 65");
   expect_refused(decode_stale(patched(encode(Stale{{{0, 1, 1}}}), 8, 1)), "reserved");
   expect_refused(decode_page_request(patched(encode(PageRequest{{{0, 1}}}), 8, 1)), "reserved");
+  expect_refused(decode_describe(patched(encode(describe), 3, 1)), "reserved");
   // count, name count, name, instance, version, required
   const auto body = encode(State{describe.config});
   expect_refused(decode_state(patched(body, 17, 2)), "required: 2");
@@ -151,7 +170,9 @@ TEST(Codec, OversizedCountsEndBeforeTheyAllocate) {
   expect_refused(decode_stale(huge), "runs: a count of 4294967295");
   expect_refused(decode_page_request(huge), "pages: a count of 4294967295");
   expect_refused(decode_cancel(huge), "text: a count of 4294967295");
-  expect_refused(decode_complete(huge), "figures: a count of 4294967295");
+  auto figures = encode(Complete{});
+  std::fill(figures.end() - 4, figures.end(), std::byte{0xff});
+  expect_refused(decode_complete(figures), "fault_buckets: a count of 4294967295");
   // Within the cap, but the bytes are not there.
   Bytes many = {std::byte{0}, std::byte{4}, std::byte{0}, std::byte{0}};
   expect_refused(decode_state(many), "are left");
@@ -171,6 +192,22 @@ TEST(Codec, PagesBeyondAnyRegionAreRefused) {
   expect_refused(decode_describe(patched(body, 17, 1)), "not legal");
   expect_refused(decode_describe(patched(body, 24, 0)), "not legal");
   expect_refused(decode_describe(patched(body, 31, 1)), "not legal");
+}
+
+TEST(Codec, FiguresOfAnotherShapeAreRefused) {
+  // version, degraded, reserved, seven numbers, boot_id "b", count, buckets of 16 bytes
+  const auto body = encode(complete());
+  expect_refused(decode_complete(patched(body, 0, 2)), "version: 2 is not 1");
+  expect_refused(decode_complete(patched(body, 2, 2)), "scheduling_degraded: 2");
+  expect_refused(decode_complete(patched(body, 3, 1)), "reserved");
+  expect_refused(decode_complete(patched(body, 60, 65)), "boot_id: a count of 65");
+  expect_refused(decode_complete(patched(body, 64, 0x1b)), "control characters");
+  constexpr std::size_t kFirst = 69;
+  expect_refused(decode_complete(patched(body, kFirst, 5)), "bucket 5 with");
+  expect_refused(decode_complete(patched(body, kFirst, 6)), "bucket 5 with");
+  expect_refused(decode_complete(patched(body, kFirst + 4, 1)), "reserved");
+  expect_refused(decode_complete(patched(body, kFirst + 8, 0)), "bucket 0 with 0");
+  expect_refused(decode_complete(patched(body, kFirst + 33, 4)), "bucket 1279 with 3");
 }
 
 TEST(Codec, ADamagedSectionIsNamed) {

@@ -3,79 +3,52 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <nlohmann/json.hpp>
-
 namespace godwit::engine {
 namespace {
 
-constexpr std::int64_t kTimeMaxNs = INT64_MAX / 16;
+static_assert(wire::kMaxFaultBuckets == Histogram::kBuckets,
+              "every bucket has a place in COMPLETE");
+
+constexpr std::uint64_t kTimeMaxNs = INT64_MAX / 16;
+constexpr std::uint64_t kCountMax = UINT64_MAX / wire::kMaxFaultBuckets;
+
+std::int64_t time_of(std::uint64_t ns) {
+  return static_cast<std::int64_t>(std::min(ns, kTimeMaxNs));
+}
 
 }  // namespace
 
-std::vector<std::byte> encode_figures(const TargetFigures& figures) {
-  nlohmann::json json;
-  json["fault_buckets"] = figures.faults.buckets();
-  json["fault_max_ns"] = figures.faults.max();
-  json["installed"] = figures.installed;
-  json["overtaken"] = figures.overtaken;
-  json["scheduling_degraded"] = figures.scheduling_degraded ? 1 : 0;
-  json["retracted"] = figures.retracted;
-  json["retracted_at_switch"] = figures.retracted_at_switch;
-  json["cpu_ns"] = figures.cpu_ns;
-  json["first_run_ns"] = figures.first_run_ns;
-  json["run_ended_ns"] = figures.run_ended_ns;
-  json["load_ns"] = figures.load_ns;
-  json["resume_ns"] = figures.resume_ns;
-  json["prealloc_ns"] = figures.prealloc_ns;
-  json["placement"] = figures.placement;
-  json["boot_id"] = figures.boot_id;
-  const auto text = json.dump();
-  const auto* first = reinterpret_cast<const std::byte*>(text.data());
-  return {first, first + text.size()};
+wire::Complete to_wire(const TargetFigures& figures) {
+  wire::Complete message;
+  message.scheduling_degraded = figures.scheduling_degraded;
+  message.installed = figures.installed;
+  message.retracted = figures.retracted;
+  message.retracted_at_switch = figures.retracted_at_switch;
+  message.cpu_ns = static_cast<std::uint64_t>(figures.cpu_ns);
+  message.first_run_ns = static_cast<std::uint64_t>(figures.first_run_ns);
+  message.run_ended_ns = static_cast<std::uint64_t>(figures.run_ended_ns);
+  message.fault_max_ns = figures.faults.max();
+  message.boot_id = figures.boot_id;
+  for (const auto& [number, count] : figures.faults.buckets()) {
+    message.fault_buckets.push_back({number, count});
+  }
+  return message;
 }
 
-Result<TargetFigures> decode_figures(std::span<const std::byte> bytes) {
-  const auto* first = reinterpret_cast<const char*>(bytes.data());
-  const auto json = nlohmann::json::parse(first, first + bytes.size(), nullptr, false);
-  TargetFigures figures;
-  if (!json.is_object()) {
-    return fail(ErrorCode::kProtocol, "complete", "the target's figures are no JSON object");
+void take_figures(const wire::Complete& message, TargetFigures& figures) {
+  figures.scheduling_degraded = message.scheduling_degraded;
+  figures.installed = message.installed;
+  figures.retracted = message.retracted;
+  figures.retracted_at_switch = message.retracted_at_switch;
+  figures.cpu_ns = time_of(message.cpu_ns);
+  figures.first_run_ns = time_of(message.first_run_ns);
+  figures.run_ended_ns = time_of(message.run_ended_ns);
+  figures.boot_id = message.boot_id;
+  figures.faults = {};
+  for (const auto& bucket : message.fault_buckets) {
+    figures.faults.add_bucket(bucket.number, std::min(bucket.count, kCountMax));
   }
-  const auto number = [&](const char* name) -> std::int64_t {
-    const auto found = json.find(name);
-    return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
-  };
-  // Sums of a few of them stay in range, whatever the peer says.
-  const auto time = [&](const char* name) {
-    return std::clamp<std::int64_t>(number(name), 0, kTimeMaxNs);
-  };
-  const auto text = [&](const char* name) -> std::string {
-    const auto found = json.find(name);
-    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
-  };
-  if (const auto found = json.find("fault_buckets"); found != json.end() && found->is_array()) {
-    for (const auto& bucket : *found) {
-      if (bucket.is_array() && bucket.size() == 2 && bucket[0].is_number_unsigned() &&
-          bucket[1].is_number_unsigned()) {
-        figures.faults.add_bucket(bucket[0].get<std::uint32_t>(), bucket[1].get<std::uint64_t>());
-      }
-    }
-  }
-  figures.faults.raise_max(static_cast<std::uint64_t>(number("fault_max_ns")));
-  figures.installed = static_cast<std::uint64_t>(number("installed"));
-  figures.overtaken = static_cast<std::uint64_t>(number("overtaken"));
-  figures.scheduling_degraded = number("scheduling_degraded") != 0;
-  figures.retracted = static_cast<std::uint64_t>(number("retracted"));
-  figures.retracted_at_switch = static_cast<std::uint64_t>(number("retracted_at_switch"));
-  figures.cpu_ns = time("cpu_ns");
-  figures.first_run_ns = time("first_run_ns");
-  figures.run_ended_ns = time("run_ended_ns");
-  figures.load_ns = time("load_ns");
-  figures.resume_ns = time("resume_ns");
-  figures.prealloc_ns = time("prealloc_ns");
-  figures.placement = text("placement");
-  figures.boot_id = text("boot_id");
-  return figures;
+  figures.faults.raise_max(std::min(message.fault_max_ns, kTimeMaxNs));
 }
 
 }  // namespace godwit::engine

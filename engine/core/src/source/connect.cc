@@ -61,7 +61,6 @@ Status SourceSession::Impl::send_hello() {
 Status SourceSession::Impl::describe() {
   auto description = guest_.describe();
   wire::Describe message;
-  message.mode = static_cast<wire::Mode>(options_.mode);
   message.prealloc = options_.prealloc;
   message.bulk_channels = static_cast<std::uint8_t>(options_.channels);
   message.postcopy_possible = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
@@ -218,9 +217,8 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       return {};
     }
     case MessageType::kComplete: {
-      GODWIT_TRY_ASSIGN(auto complete, wire::decode_complete(frame.body));
-      GODWIT_TRY_ASSIGN(report_.target, decode_figures(complete.figures));
-      report_.target.prealloc_ns = stamps_.prealloc_ns;
+      GODWIT_TRY_ASSIGN(const auto complete, wire::decode_complete(frame.body));
+      take_figures(complete, report_.target);
       push(SourceEvent::kComplete);
       return {};
     }

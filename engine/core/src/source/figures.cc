@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <bit>
 
-#include "link/figures_codec.h"
+#include "godwit/base/clock.h"
 
 namespace godwit::engine {
 namespace {
+
+/// How much of `rest` took `ns`, which a peer says.
+std::int64_t part_of(std::int64_t rest, std::uint64_t ns) {
+  return std::min(rest, static_cast<std::int64_t>(std::min<std::uint64_t>(ns, INT64_MAX)));
+}
 
 /// Between two hosts: the target told its vCPUs to run between COMMIT and RUNNING, by our clock.
 TraceClock target_clock(const MigrationReport& report, const SourceStamps& stamps, bool one_boot) {
@@ -78,8 +83,8 @@ void fill_times(MigrationReport& report,
   parts.final_sync = stamps.synced_ns - stamps.quiesced_ns;
   parts.state_save = stamps.saved_ns - stamps.synced_ns;
   const auto rest = report.downtime_ns - (stamps.saved_ns - stop);
-  parts.state_load = std::min(rest, static_cast<std::int64_t>(running.load_ns));
-  parts.resume = std::min(rest - parts.state_load, static_cast<std::int64_t>(running.resume_ns));
+  parts.state_load = part_of(rest, running.load_ns);
+  parts.resume = part_of(rest - parts.state_load, running.resume_ns);
   parts.state_transfer = rest - parts.state_load - parts.resume;
   if (options.mode == Mode::kPrecopy) {
     report.downtime_limit_met = report.downtime_ns <= options.downtime_limit_ns;

@@ -274,8 +274,7 @@ bool SourceLane::feed(Slot& slot) {
   }
   if ((round_is_cut() && !slot.have_next) || (!slot.have_next && !prepare(slot))) {
     if (streaming()) {
-      slot.channel->send(wire::MessageType::kBackgroundEnd,
-                         wire::BackgroundEnd{slot.background_pages});
+      slot.channel->send(wire::MessageType::kBackgroundEnd, wire::BackgroundEnd{});
     }
     slot.finished = true;
     return false;
@@ -311,10 +310,10 @@ void SourceLane::send_next(Slot& slot) {
   slot.on_the_way = &frame;
   slot.next_frame ^= 1U;
   slot.have_next = false;
-  account(slot, frame);
+  account(frame);
 }
 
-void SourceLane::account(Slot& slot, const BatchBuilder& frame) {
+void SourceLane::account(const BatchBuilder& frame) {
   auto& counters = bulk_.shared_.counters;
   const auto add = [](std::atomic<std::uint64_t>& counter, std::uint64_t value) {
     counter.fetch_add(value, std::memory_order_relaxed);  // published by complete_order()
@@ -329,7 +328,6 @@ void SourceLane::account(Slot& slot, const BatchBuilder& frame) {
   }
   add(counters.background_pages, pages);
   add(counters.prefetched_pages, frame.plan().prefetched);
-  slot.background_pages += pages;
   for (std::uint32_t i = 0; i < frame.plan().count; ++i) {
     const auto page = frame.plan().pages[i];
     const auto mask = 1ULL << (page % 64);

@@ -54,7 +54,6 @@ class SourceLane {
     BatchBuilder* on_the_way = nullptr;
     bool finished = false;  // nothing left of this order
     std::vector<PageRun> stale;
-    std::uint64_t background_pages = 0;
   };
 
   void run();
@@ -67,7 +66,7 @@ class SourceLane {
   bool feed(Slot& slot);
   bool prepare(Slot& slot);
   void send_next(Slot& slot);
-  void account(Slot& slot, const BatchBuilder& frame);
+  void account(const BatchBuilder& frame);
   void complete_order();
   [[nodiscard]] bool round_is_cut() const;
   [[nodiscard]] bool streaming() const { return order_.work == SourceBulk::Work::kStream; }

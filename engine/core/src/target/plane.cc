@@ -80,9 +80,7 @@ Status TargetPlane::receive_run(const wire::PageBatchView& batch,
             "pages",
             fmt::format("region {} page {} came without being announced", batch.region(), page));
       }
-      // The other channel was first: these bytes are dropped.
-      overtaken_.fetch_add(1, std::memory_order_relaxed);
-      continue;
+      continue;  // the other channel was first: these bytes are dropped
     }
     if (open.count != 0 && open_backed != claim.backed && data == nullptr) {
       GODWIT_TRY(close());

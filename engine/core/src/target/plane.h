@@ -51,9 +51,6 @@ class TargetPlane {
   [[nodiscard]] std::uint64_t installed_after_switch() const {
     return states_->installed() - installed_before_;
   }
-  [[nodiscard]] std::uint64_t overtaken() const {
-    return overtaken_.load(std::memory_order_relaxed);
-  }
   Status prepare_guest() { return machine_.guest->prepare(); }
   /// Pages that were placed in vain: they became old and were taken out of the guest's page table.
   [[nodiscard]] std::uint64_t retracted() const {
@@ -79,7 +76,6 @@ class TargetPlane {
   const Injection& injection_;
   OpenFaults open_faults_;
   std::atomic<bool> switched_{false};
-  std::atomic<std::uint64_t> overtaken_{0};
   std::atomic<std::uint64_t> retracted_{0};
   std::atomic<std::uint64_t> retracted_at_switch_{0};
   std::uint64_t installed_before_ = 0;

@@ -50,10 +50,9 @@ void TargetSession::Impl::run_guest() {
     return;
   }
   trace_.run_ended_ns = monotonic_ns();
-  control_->send(
-      wire::MessageType::kRunning,
-      wire::Running{
-          static_cast<std::uint64_t>(load_ns()), static_cast<std::uint64_t>(resume_ns()), 0});
+  control_->send(wire::MessageType::kRunning,
+                 wire::Running{static_cast<std::uint64_t>(load_ns()),
+                               static_cast<std::uint64_t>(resume_ns())});
 }
 
 void TargetSession::Impl::complete() {
@@ -70,7 +69,6 @@ void TargetSession::Impl::complete() {
   TargetFigures figures;
   figures.faults = latencies_;
   figures.installed = plane_->installed_after_switch();
-  figures.overtaken = plane_->overtaken();
   figures.scheduling_degraded = scheduling_degraded();
   figures.retracted = plane_->retracted();
   figures.retracted_at_switch = plane_->retracted_at_switch();
@@ -78,12 +76,8 @@ void TargetSession::Impl::complete() {
   trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
   figures.first_run_ns = trace_.first_run_ns;
   figures.run_ended_ns = trace_.run_ended_ns;
-  figures.load_ns = load_ns();
-  figures.resume_ns = resume_ns();
-  figures.prealloc_ns = machine_parts_.prealloc_ns;
-  figures.placement = machine_parts_.placer->name();
   figures.boot_id = boot_id();
-  control_->send(wire::MessageType::kComplete, wire::Complete{encode_figures(figures)});
+  control_->send(wire::MessageType::kComplete, to_wire(figures));
 }
 
 }  // namespace godwit::engine

@@ -48,6 +48,22 @@ TEST(FillTimes, AnotherBootsClockIsFoundBetweenCommitAndRunning) {
   EXPECT_EQ(clock.error_ns, 20);
 }
 
+// Durations of the target's that cannot be: the parts still add up to the downtime.
+TEST(FillTimes, PartsAddUpWhateverTheTargetSaysOfItsTimes) {
+  for (const auto ns : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{1} << 63, UINT64_MAX}) {
+    MigrationReport report;
+    report.stopped.last_ns = 100;
+    fill_times(report, stamps(), 300, {.load_ns = ns, .resume_ns = ns}, {}, true);
+    const auto& parts = report.parts;
+    EXPECT_EQ(parts.quiesce + parts.final_sync + parts.state_save + parts.state_transfer +
+                  parts.state_load + parts.resume,
+              report.downtime_ns)
+        << ns;
+    EXPECT_GE(parts.state_load, 0);
+    EXPECT_GE(parts.resume, 0);
+  }
+}
+
 TEST(FillTimes, AClockThatNothingTellsOfIsUnknown) {
   EXPECT_FALSE(report_of("another", 0).trace.target_clock.known);
   EXPECT_TRUE(report_of(boot_id(), 0).trace.target_clock.known);

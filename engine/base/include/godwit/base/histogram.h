@@ -11,6 +11,9 @@ namespace godwit {
 /// Thread: one writer; read after joining it. Cost: 8 KiB, no allocation.
 class Histogram {
  public:
+  /// Numbers of buckets are below this.
+  static constexpr std::uint32_t kBuckets = 64 * 16;
+
   void record(std::uint64_t ns);
   void merge(const Histogram& other);
   /// The value below which a share `quantile` (0..1) of the samples lies (upper edge of its bucket,
@@ -18,7 +21,7 @@ class Histogram {
   [[nodiscard]] std::uint64_t quantile(double quantile) const;
   [[nodiscard]] std::uint64_t count() const { return count_; }
   [[nodiscard]] std::uint64_t max() const { return max_; }
-  /// The buckets that hold samples, as {number, count}: what travels to another process.
+  /// The buckets that hold samples, as {number, count}, by number: what travels to another process.
   [[nodiscard]] std::vector<std::pair<std::uint32_t, std::uint64_t>> buckets() const;
   /// The largest value of a bucket of buckets(), at most max().
   [[nodiscard]] std::uint64_t upper_ns(std::uint32_t bucket) const;
@@ -28,8 +31,7 @@ class Histogram {
   void raise_max(std::uint64_t ns);
 
  private:
-  static constexpr unsigned kSteps = 16;
-  std::array<std::uint64_t, std::size_t{64} * kSteps> buckets_{};
+  std::array<std::uint64_t, kBuckets> buckets_{};
   std::uint64_t count_ = 0;
   std::uint64_t max_ = 0;
 };

@@ -30,19 +30,17 @@ struct EndError {
   std::string phase;  ///< state of the side that noticed
 };
 
-/// What the target knows; travels to the source in the last message.
+/// What the target knows: how it places pages and populated its memory when it has its machine, the
+/// rest in its last message.
 struct TargetFigures {
   Histogram faults;
   std::uint64_t installed = 0;       ///< pages installed after the switch
-  std::uint64_t overtaken = 0;       ///< copies of pages that another channel had brought
   bool scheduling_degraded = false;  ///< some thread runs without its role's scheduling
   std::uint64_t retracted = 0;  ///< pages unmapped again since they became old (Placing::kMaps)
   std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier
   std::int64_t cpu_ns = 0;
   std::int64_t first_run_ns = 0;  ///< target's CLOCK_MONOTONIC of the first guest instruction
   std::int64_t run_ended_ns = 0;  ///< on the same clock: its vCPUs were told to run, before RUNNING
-  std::int64_t load_ns = 0;
-  std::int64_t resume_ns = 0;
   std::int64_t prealloc_ns = 0;
   std::string placement;
   std::string boot_id;

@@ -28,11 +28,11 @@ inline constexpr std::uint32_t kMaxBulkChannels = 64;
 inline constexpr std::size_t kMaxSections = 1024;
 inline constexpr std::size_t kMaxStaleRuns = 32768;
 inline constexpr std::size_t kMaxRequestPages = 256;
-inline constexpr std::size_t kMaxFiguresBytes = kMaxControlBody - 4;
+inline constexpr std::uint32_t kMaxFaultBuckets = 1024;
+/// Of the figures in COMPLETE: another version means other fields.
+inline constexpr std::uint16_t kFiguresVersion = 1;
 
 using SessionId = std::array<std::byte, 16>;
-
-enum class Mode : std::uint8_t { kHybrid = 1, kPrecopy = 2, kPostcopy = 3, kStopAndCopy = 4 };
 
 /// First frame of a connection. Its body never changes between protocol versions.
 struct Hello {
@@ -71,14 +71,12 @@ struct RegionInfo {
 };
 
 struct Describe {
-  Mode mode = Mode::kHybrid;
   bool prealloc = false;
   bool postcopy_possible = true;   ///< pages may come after the switch
   std::uint8_t bulk_channels = 1;  ///< 1 .. kMaxBulkChannels; with indices from 0
   std::uint32_t vcpus = 0;
-  std::string kind;                   ///< "kvm" or "process"
-  std::vector<RegionInfo> regions;    ///< 1 .. kMaxRegions
-  std::uint64_t populated_pages = 0;  ///< a hint for progress figures
+  std::string kind;                 ///< "kvm" or "process"
+  std::vector<RegionInfo> regions;  ///< 1 .. kMaxRegions
   std::vector<Section> config;
   friend bool operator==(const Describe&, const Describe&) = default;
 };
@@ -128,7 +126,6 @@ struct Commit {
 struct Running {
   std::uint64_t load_ns = 0;
   std::uint64_t resume_ns = 0;
-  std::int64_t first_run_ns = 0;
   friend bool operator==(const Running&, const Running&) = default;
 };
 
@@ -144,12 +141,29 @@ struct PageRequest {
 };
 
 struct BackgroundEnd {
-  std::uint64_t pages = 0;
   friend bool operator==(const BackgroundEnd&, const BackgroundEnd&) = default;
 };
 
+/// Samples of one bucket of a histogram; what its number stands for is base/histogram.h's.
+struct Bucket {
+  std::uint32_t number = 0;  ///< below kMaxFaultBuckets
+  std::uint64_t count = 0;   ///< at least 1
+  friend bool operator==(const Bucket&, const Bucket&) = default;
+};
+
+/// All pages are present; with the target's figures for the source's report. Moments are of the
+/// target's CLOCK_MONOTONIC.
 struct Complete {
-  std::vector<std::byte> figures;  ///< at most kMaxFiguresBytes, opaque here
+  bool scheduling_degraded = false;       ///< some thread runs without its role's scheduling
+  std::uint64_t installed = 0;            ///< pages, after the switch
+  std::uint64_t retracted = 0;            ///< pages unmapped again since they became old
+  std::uint64_t retracted_at_switch = 0;  ///< of these, behind the barrier
+  std::uint64_t cpu_ns = 0;               ///< of the process
+  std::uint64_t first_run_ns = 0;         ///< moment of the first guest instruction
+  std::uint64_t run_ended_ns = 0;         ///< moment at which the vCPUs had been told to run
+  std::uint64_t fault_max_ns = 0;         ///< the longest fault
+  std::string boot_id;                    ///< of the kernel, at most kMaxNameBytes
+  std::vector<Bucket> fault_buckets;      ///< ascending, at most kMaxFaultBuckets
   friend bool operator==(const Complete&, const Complete&) = default;
 };
 

@@ -17,7 +17,7 @@ namespace godwit::wire {
 static_assert(std::endian::native == std::endian::little, "a big-endian host needs byte swaps");
 
 /// The newest protocol version that this library speaks.
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 /// "GDWT" read as a little-endian number.
 inline constexpr std::uint32_t kBeginMarker = 0x54574447;
 
