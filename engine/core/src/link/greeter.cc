@@ -9,11 +9,12 @@
 #include "godwit/wire/frame.h"
 #include "godwit/wire/frame_reader.h"
 
+#include "policy/timeouts.h"
+
 namespace godwit::engine {
 namespace {
 
 constexpr std::size_t kHelloBody = 4096;
-constexpr std::int64_t kRefusalNs = 1'000'000'000;
 
 Result<wire::Hello> read_hello(Channel& channel, Deadline deadline) {
   wire::FrameReader reader(kHelloBody, wire::kHeaderBytes);

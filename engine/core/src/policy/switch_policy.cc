@@ -18,6 +18,14 @@ const char* mode_name(Mode mode) {
   return "unknown";
 }
 
+bool repeats_barrier(const BarrierEnd& end) {
+  // So few cost the blackout little; and a guest that writes too fast is not waited for.
+  constexpr std::uint64_t kUnmapsAtSwitch = 256;
+  constexpr std::uint64_t kMaxBarriers = 4;
+  return end.target_maps && end.newly_pending_pages > kUnmapsAtSwitch &&
+         end.barriers_sent < kMaxBarriers;
+}
+
 bool fits_downtime(const SourceOptions& options, const RoundEnd& end) {
   if (end.pending_pages == 0) {
     return true;

@@ -24,6 +24,19 @@ enum class Verdict : std::uint8_t { kNextRound = 1, kSwitchLive, kSwitchPaused, 
 /// and then written must be unmapped again there, so hybrid sends no page twice before the switch:
 /// pages written during the first round travel after it.
 Verdict judge_round(const SourceOptions& options, const RoundEnd& end);
+
+/// What the end of a barrier says, with the guest still running.
+struct BarrierEnd {
+  std::uint64_t barriers_sent = 0;        ///< in this switch, this one included
+  std::uint64_t newly_pending_pages = 0;  ///< the target had them until the last sync
+  bool target_maps = false;               ///< as in RoundEnd
+};
+
+/// Whether another sync and barrier go before the guest stops. Where the target maps pages as it
+/// places them, each page that becomes old must be unmapped there, in the blackout if it was
+/// announced in it: barriers go on until few enough became old during one.
+bool repeats_barrier(const BarrierEnd& end);
+
 /// Whether the remaining pages fit the limit at the measured speed.
 bool fits_downtime(const SourceOptions& options, const RoundEnd& end);
 

@@ -1,22 +1,13 @@
 #include "source/lanes.h"
 
 #include <algorithm>
-#include <thread>
 
 #include <fmt/format.h>
 
+#include "policy/lanes.h"
 #include "source/lane.h"
 
 namespace godwit::engine {
-namespace {
-
-/// A lane copies and hashes at the speed of one core, so half of the cores may have one; two where
-/// there are fewer than four, since a lane often waits for its sockets.
-std::uint32_t lane_count(std::uint32_t channels) {
-  return std::min(channels, std::max(2U, std::thread::hardware_concurrency() / 2));
-}
-
-}  // namespace
 
 SourceBulk::SourceBulk(BulkShared shared, BulkEvents events, wire::Hello hello)
     : shared_(shared),

@@ -5,12 +5,12 @@
 #include "godwit/base/thread.h"
 #include "godwit/engine/source_session.h"
 
+#include "policy/timeouts.h"
 #include "source/session_impl.h"
 
 namespace godwit::engine {
 namespace {
 
-constexpr std::int64_t kFlushNs = 1'000'000'000;
 constexpr std::size_t kStatesUsually = 16;
 
 std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
@@ -134,22 +134,19 @@ void SourceSession::Impl::run() {
 }
 
 void SourceSession::Impl::wait_for_events() {
-  const auto until = machine_.decided() ? INT64_MAX : progress_ns_ + patience_ns() + 1;
-  if (auto ran = loop_->run_once(Deadline{until}); !ran) {
+  const auto patience = patience_here();
+  const auto deadline = patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
+  if (auto ran = loop_->run_once(deadline); !ran) {
     note_error(ran.error(), "source");
     push(SourceEvent::kLocalError);
   }
 }
 
-std::int64_t SourceSession::Impl::patience_ns() const {
-  // While the target populates its memory it says nothing.
-  constexpr std::int64_t kSlowestPopulateBytesPerUs = 256;
-  const bool populating =
-      options_.prealloc && machine_.state() == SourceState::kSetup && bulk_ == nullptr;
-  return options_.timeout_ns +
-         (populating ? static_cast<std::int64_t>(guest_.memory().page_count() * kPageBytes) /
-                           kSlowestPopulateBytesPerUs * 1000
-                     : 0);
+std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
+  const bool populating = options_.prealloc && bulk_ == nullptr;
+  return patience_ns(machine_.state(),
+                     options_.timeout_ns,
+                     populating ? guest_.memory().page_count() * kPageBytes : 0);
 }
 
 void SourceSession::Impl::look_around() {
@@ -170,7 +167,8 @@ void SourceSession::Impl::look_around() {
     push(SourceEvent::kCancel);
     return;
   }
-  if (!machine_.decided() && monotonic_ns() - progress_ns_ > patience_ns()) {
+  if (const auto patience = patience_here();
+      patience && monotonic_ns() - progress_ns_ > *patience) {
     // The lanes' progress is looked at only when the time has come.
     if (bulk_ && bulk_->progress_ns() > progress_ns_) {
       progress_ns_ = bulk_->progress_ns();

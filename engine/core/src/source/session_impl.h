@@ -50,8 +50,8 @@ class SourceSession::Impl {
   void wait_for_events();
   /// Commands, the other threads' news, and the deadline.
   void look_around();
-  /// Longest wait without progress in the present phase.
-  [[nodiscard]] std::int64_t patience_ns() const;
+  /// Longest wait without progress in the present phase; absent: no limit.
+  [[nodiscard]] std::optional<std::int64_t> patience_here() const;
   void push(SourceEvent event) { events_.push_back(event); }
   void note_error(const Error& error, const char* side);
   void fire(SourceEvent event, bool act);

@@ -5,15 +5,11 @@
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
 
+#include "policy/switch_policy.h"
 #include "source/session_impl.h"
 
 namespace godwit::engine {
 namespace {
-
-/// Towards a target that must unmap what becomes old: barriers go on until so few pages became old
-/// during one that unmapping those of the next costs the blackout little, or this many were sent.
-constexpr std::uint64_t kUnmapsAtSwitch = 256;
-constexpr std::uint64_t kMaxBarriers = 4;
 
 /// Collects announcements into STALE frames.
 class Announcer {
@@ -50,8 +46,10 @@ Status SourceSession::Impl::send_barrier() {
 }
 
 Status SourceSession::Impl::barrier_passed() {
-  if (machine_.state() == SourceState::kBarrier && target_maps_ && tracking_started_ &&
-      newly_pending_ > kUnmapsAtSwitch && barrier_id_ < kMaxBarriers) {
+  if (machine_.state() == SourceState::kBarrier && tracking_started_ &&
+      repeats_barrier({.barriers_sent = barrier_id_,
+                       .newly_pending_pages = newly_pending_,
+                       .target_maps = target_maps_})) {
     GODWIT_TRY(sync_dirty(in_band()));
     return send_barrier();
   }

@@ -8,6 +8,7 @@
 #include "godwit/base/log.h"
 #include "godwit/wire/negotiate.h"
 
+#include "policy/lanes.h"
 #include "target/session_impl.h"
 
 namespace godwit::engine {
@@ -152,7 +153,7 @@ TargetNotes TargetSession::Impl::notes() {
 
 Status TargetSession::Impl::start_lanes() {
   const auto channels = static_cast<std::uint32_t>(bulk_channels_.size());
-  const auto lanes = target_lanes(channels);
+  const auto lanes = lane_count(channels);
   for (std::uint32_t i = 0; i < lanes; ++i) {
     GODWIT_TRY_ASSIGN(auto loop, transport_.make_loop());
     lanes_.push_back(std::make_unique<TargetBulk>(

@@ -1,18 +1,10 @@
 #include "target/lane.h"
 
-#include <algorithm>
-#include <thread>
-
 #include <fmt/format.h>
 
 #include "godwit/base/thread.h"
 
 namespace godwit::engine {
-
-std::uint32_t target_lanes(std::uint32_t channels) {
-  // As at the source: a lane verifies and places at the speed of one core.
-  return std::min(channels, std::max(2U, std::thread::hardware_concurrency() / 2));
-}
 
 TargetBulk::TargetBulk(TargetPlane& plane,
                        std::unique_ptr<EventLoop> loop,

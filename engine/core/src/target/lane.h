@@ -11,9 +11,6 @@
 
 namespace godwit::engine {
 
-/// How many threads serve `channels` bulk channels.
-std::uint32_t target_lanes(std::uint32_t channels);
-
 /// A bulk lane of the target: one thread that receives page frames and announcements of its
 /// channels, each in the order of its channel, places the pages, and, when the guest runs here and
 /// nothing else is to do, maps what is valid.

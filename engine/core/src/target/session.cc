@@ -5,14 +5,10 @@
 #include "godwit/base/thread.h"
 #include "godwit/engine/target_session.h"
 
+#include "policy/timeouts.h"
 #include "target/session_impl.h"
 
 namespace godwit::engine {
-namespace {
-
-constexpr std::int64_t kFlushNs = 1'000'000'000;
-
-}  // namespace
 
 TargetSession::Impl::~Impl() {
   abandon();
@@ -95,14 +91,9 @@ void TargetSession::Impl::run() {
   finish();
 }
 
-bool TargetSession::Impl::timed() const {
-  const auto state = machine_.state();
-  return state != TargetState::kListening && state != TargetState::kRunning &&
-         state != TargetState::kReady;
-}
-
 Deadline TargetSession::Impl::deadline() const {
-  return timed() ? Deadline{last_progress() + options_.timeout_ns + 1} : Deadline::never();
+  const auto patience = patience_ns(machine_.state(), options_.timeout_ns);
+  return patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
 }
 
 void TargetSession::Impl::look_around() {
@@ -113,7 +104,8 @@ void TargetSession::Impl::look_around() {
   }
   // Progress of the bulk channel is read only when the time has come, so that its thread stamps
   // nothing a page.
-  if (timed() && monotonic_ns() - last_progress() > options_.timeout_ns) {
+  if (const auto patience = patience_ns(machine_.state(), options_.timeout_ns);
+      patience && monotonic_ns() - progress_ns_ > *patience) {
     const auto received = bulk_received();
     if (received != seen_bulk_bytes_) {
       seen_bulk_bytes_ = received;

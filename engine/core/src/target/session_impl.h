@@ -16,6 +16,7 @@
 #include "link/frame_channel.h"
 #include "link/greeter.h"
 #include "machine/target_machine.h"
+#include "policy/timeouts.h"
 #include "target/lane.h"
 #include "target/urgent.h"
 
@@ -44,9 +45,7 @@ class TargetSession::Impl {
 
  private:
   void run();
-  [[nodiscard]] bool timed() const;
   [[nodiscard]] Deadline deadline() const;
-  [[nodiscard]] std::int64_t last_progress() const { return progress_ns_; }
   void look_around();
   [[nodiscard]] std::uint64_t bulk_received() const;
   void push(TargetEvent event) { events_.push_back(event); }
@@ -99,8 +98,6 @@ class TargetSession::Impl {
 
   // --------------------------------------------------------------------------------------- the end
   void finish();
-
-  static constexpr std::int64_t kHelloNs = 2'000'000'000;
 
   TargetHost& host_;
   Listener& listener_;

@@ -44,6 +44,22 @@ TEST(JudgeRound, HybridSendsNoPageTwiceToATargetThatMaps) {
   EXPECT_EQ(judge_round(options, end), Verdict::kNextRound);
 }
 
+TEST(RepeatsBarrier, OnlyWhereManyPagesWouldBeUnmappedAndNotForEver) {
+  struct Case {
+    BarrierEnd end;
+    bool repeats;
+  };
+  for (const auto& [end, repeats] : {Case{{1, 257, true}, true},
+                                     Case{{3, 1'000'000, true}, true},
+                                     Case{{1, 256, true}, false},
+                                     Case{{4, 1'000'000, true}, false},
+                                     Case{{1, 1'000'000, false}, false},
+                                     Case{{1, 0, true}, false}}) {
+    EXPECT_EQ(repeats_barrier(end), repeats)
+        << end.barriers_sent << ' ' << end.newly_pending_pages << ' ' << end.target_maps;
+  }
+}
+
 TEST(JudgeRound, PrecopyStopsWhenTheRestFitsTheLimit) {
   auto options = with_mode(Mode::kPrecopy);
   options.downtime_limit_ns = 1'000'000;
