@@ -24,6 +24,7 @@ Status FrameChannel::attach(EventLoop& loop, Events events) {
 
 void FrameChannel::agree(const wire::Welcome& welcome) {
   writer_.set_version(welcome.version);
+  writer_.set_epoch(welcome.session_epoch);
   reader_.set_version(welcome.version);
   reader_.set_features(welcome.features);
 }

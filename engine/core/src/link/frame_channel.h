@@ -47,7 +47,7 @@ class FrameChannel : private ChannelHandler {
   /// Nothing is queued and nothing is on its way to the socket.
   [[nodiscard]] bool idle() const { return !broken_ && queue_.empty() && !channel_->sending(); }
   [[nodiscard]] bool broken() const { return broken_; }
-  void set_epoch(std::uint32_t epoch) { writer_.set_epoch(epoch); }
+  /// From here on frames are of the version, features and epoch that `welcome` grants.
   void agree(const wire::Welcome& welcome);
   Channel& channel() { return *channel_; }
 

@@ -5,44 +5,10 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
-#include "godwit/engine/states.h"
-#include "godwit/wire/frame.h"
-#include "godwit/wire/frame_reader.h"
 
-#include "policy/timeouts.h"
+#include "link/handshake.h"
 
 namespace godwit::engine {
-namespace {
-
-constexpr std::size_t kHelloBody = 4096;
-
-Result<wire::Hello> read_hello(Channel& channel, Deadline deadline) {
-  wire::FrameReader reader(kHelloBody, wire::kHeaderBytes);
-  while (true) {
-    const auto space = reader.exact_space();
-    GODWIT_TRY(channel.receive_exact(space, deadline));
-    reader.commit(space.size());
-    GODWIT_TRY_ASSIGN(auto frame, reader.next());
-    if (frame) {
-      if (frame->header.type != wire::MessageType::kHello) {
-        return fail(ErrorCode::kProtocol, "hello", "the first message is no HELLO");
-      }
-      return wire::decode_hello(frame->body);
-    }
-  }
-}
-
-}  // namespace
-
-void refuse_stranger(Channel& channel, const Error& error) {
-  wire::FrameWriter writer;
-  const auto frame = writer.frame(
-      wire::MessageType::kRefuse,
-      wire::encode(wire::Refuse{
-          error.code, static_cast<std::uint16_t>(TargetState::kListening), error.message()}));
-  [[maybe_unused]] const auto sent = channel.send_exact(frame, Deadline::after_ns(kRefusalNs));
-  channel.shut_down();
-}
 
 Greeter::Greeter(std::int64_t patience_ns, std::function<void()> heard)
     : patience_ns_(patience_ns), heard_(std::move(heard)) {}
@@ -78,7 +44,7 @@ void Greeter::make_room() {
 }
 
 void Greeter::listen_to(Stranger& stranger) {
-  auto hello = read_hello(*stranger.channel, Deadline::after_ns(patience_ns_));
+  auto hello = hear_hello(*stranger.channel, Deadline::after_ns(patience_ns_));
   if (!hello) {
     log_warn("target: a connection was turned away: {}", hello.error().message());
     refuse_stranger(*stranger.channel, hello.error());

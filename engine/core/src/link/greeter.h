@@ -54,8 +54,4 @@ class Greeter {
   std::list<Stranger> strangers_;  ///< the list itself is the control thread's
 };
 
-/// Tells a peer that speaks our framing why, and closes; one that does not sees the connection
-/// close.
-void refuse_stranger(Channel& channel, const Error& error);
-
 }  // namespace godwit::engine

@@ -5,7 +5,6 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/engine/states.h"
-#include "godwit/wire/negotiate.h"
 
 #include "link/figures_codec.h"
 #include "source/session_impl.h"
@@ -38,23 +37,8 @@ Status SourceSession::Impl::connect() {
   return {};
 }
 
-wire::Hello SourceSession::Impl::hello(wire::ChannelKind kind) const {
-  wire::Hello hello;
-  hello.versions_offered = {wire::kProtocolVersion};
-  hello.features_offered = wire::kFeatureZeroRuns | wire::kFeaturePostcopy;
-  if (options_.checksum) {
-    hello.features_offered |= wire::kFeatureBodyHash;
-  }
-  hello.features_required = options_.checksum ? wire::kFeatureBodyHash : 0;
-  hello.session_id = session_id_;
-  hello.role = wire::Role::kSource;
-  hello.channel_kind = kind;
-  hello.session_epoch = epoch_;
-  return hello;
-}
-
 Status SourceSession::Impl::send_hello() {
-  control_->send(wire::MessageType::kHello, hello(wire::ChannelKind::kControl));
+  control_->send(wire::MessageType::kHello, handshake_.hello(ChannelKind::kControl));
   return {};
 }
 
@@ -91,7 +75,7 @@ Status SourceSession::Impl::open_channels() {
       BulkEvents{.progressed = [this] { wake(); },
                  .failed = [this](const Error& error) { error_from_thread(error); },
                  .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }},
-      hello(wire::ChannelKind::kBulk));
+      handshake_.hello(ChannelKind::kBulk));
   GODWIT_TRY(bulk_->open(transport_, deadline));
   GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
   urgent_ = std::make_unique<SourceUrgent>(
@@ -105,7 +89,7 @@ Status SourceSession::Impl::open_channels() {
                            urgent_frame_bytes_},
       transport_,
       std::move(urgent),
-      hello(wire::ChannelKind::kUrgent),
+      handshake_.hello(ChannelKind::kUrgent),
       SourceUrgent::Events{
           .opened =
               [this] {
@@ -166,16 +150,10 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
   progress_ns_ = monotonic_ns();
   using wire::MessageType;
   switch (frame.header.type) {
-    case MessageType::kWelcome: {
-      GODWIT_TRY_ASSIGN(auto welcome, wire::decode_welcome(frame.body));
-      GODWIT_TRY(wire::check_welcome(hello(wire::ChannelKind::kControl), welcome));
-      session_id_ = welcome.session_id;
-      epoch_ = welcome.session_epoch;
-      control_->agree(welcome);
-      control_->set_epoch(epoch_);
+    case MessageType::kWelcome:
+      GODWIT_TRY(handshake_.take_session(frame.body, *control_));
       push(SourceEvent::kWelcome);
       return {};
-    }
     case MessageType::kAccept: {
       GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
       report_.target.placement = accept.placement;
@@ -241,7 +219,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
 }
 
 Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char* what) const {
-  if (frame.header.epoch != epoch_) {
+  if (frame.header.epoch != handshake_.epoch()) {
     return fail(ErrorCode::kProtocol, "epoch", fmt::format("{} of another epoch", what));
   }
   return {};

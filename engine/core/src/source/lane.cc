@@ -5,7 +5,9 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
-#include "godwit/wire/negotiate.h"
+
+#include "link/handshake.h"
+#include "link/stale_writer.h"
 
 namespace godwit::engine {
 namespace {
@@ -120,15 +122,9 @@ void SourceLane::take_order() {
 }
 
 void SourceLane::announce(Slot& slot) {
-  wire::Stale message;
+  StaleWriter stale(*slot.channel);
   for (const auto run : slot.stale) {
-    message.runs.push_back(run);
-    if (message.runs.size() == wire::kMaxStaleRuns) {
-      slot.channel->send(wire::MessageType::kStale, std::exchange(message, {}));
-    }
-  }
-  if (!message.runs.empty()) {
-    slot.channel->send(wire::MessageType::kStale, message);
+    stale.add(run);
   }
   slot.stale.clear();
 }
@@ -158,13 +154,7 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
   progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   switch (frame.header.type) {
     case wire::MessageType::kWelcome: {
-      GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
-      if (std::exchange(slot.open, true)) {
-        return fail(ErrorCode::kProtocol, "bulk channel", "a second WELCOME");
-      }
-      GODWIT_TRY(wire::check_welcome(bulk_.hello_, welcome));
-      slot.channel->agree(welcome);
-      slot.channel->set_epoch(welcome.session_epoch);
+      GODWIT_TRY(take_welcome(frame.body, bulk_.hello_, *slot.channel, slot.open));
       // release: pairs with all_open().
       bulk_.open_.fetch_add(1, std::memory_order_release);
       bulk_.events_.progressed();

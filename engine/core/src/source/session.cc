@@ -30,7 +30,8 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
       ledger_(pages_of(guest.memory())),
       scheduler_(ledger_),
       sent_after_switch_(ledger_.region_pages()),
-      sent_as_zero_(ledger_.region_pages()) {
+      sent_as_zero_(ledger_.region_pages()),
+      handshake_(options_.checksum) {
   report_.trace.states.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
 }
 

@@ -14,6 +14,7 @@
 #include "godwit/engine/source_session.h"
 
 #include "link/frame_channel.h"
+#include "link/handshake.h"
 #include "machine/source_machine.h"
 #include "source/figures.h"
 #include "source/lanes.h"
@@ -59,7 +60,6 @@ class SourceSession::Impl {
 
   // connecting
   Status connect();
-  wire::Hello hello(wire::ChannelKind kind) const;
   Status send_hello();
   Status describe();
   Status open_channels();
@@ -150,8 +150,7 @@ class SourceSession::Impl {
   std::uint64_t bytes_before_round_ = 0;
   std::uint64_t pending_at_switch_ = 0;
   double bytes_per_s_ = 0;
-  wire::SessionId session_id_{};
-  std::uint32_t epoch_ = 0;
+  SourceHandshake handshake_;
   wire::Running running_;
 
   std::atomic<std::uint64_t> urgent_frame_bytes_{0};

@@ -5,38 +5,11 @@
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
 
+#include "link/stale_writer.h"
 #include "policy/switch_policy.h"
 #include "source/session_impl.h"
 
 namespace godwit::engine {
-namespace {
-
-/// Collects announcements into STALE frames.
-class Announcer {
- public:
-  explicit Announcer(FrameChannel& channel) : channel_(channel) {}
-  ~Announcer() { flush(); }
-  Announcer(const Announcer&) = delete;
-  Announcer& operator=(const Announcer&) = delete;
-  void add(PageRun run) {
-    stale_.runs.push_back(run);
-    if (stale_.runs.size() == wire::kMaxStaleRuns) {
-      flush();
-    }
-  }
-
- private:
-  void flush() {
-    if (!stale_.runs.empty()) {
-      channel_.send(wire::MessageType::kStale, stale_);
-      stale_.runs.clear();
-    }
-  }
-  FrameChannel& channel_;
-  wire::Stale stale_;
-};
-
-}  // namespace
 
 Status SourceSession::Impl::send_barrier() {
   set_thread_role(ThreadRole::kUrgent);
@@ -63,8 +36,8 @@ Status SourceSession::Impl::quiesce() {
     // The guest still runs: what it wrote since the last sync is told now, so that little is left
     // for the blackout.
     {
-      Announcer announcer(*control_);
-      GODWIT_TRY(sync_dirty([&](PageRun run) { announcer.add(run); }));
+      StaleWriter stale(*control_);
+      GODWIT_TRY(sync_dirty([&](PageRun run) { stale.add(run); }));
     }
     GODWIT_TRY(flush_control());
   }
@@ -93,8 +66,8 @@ Status SourceSession::Impl::flush_control() {
 Status SourceSession::Impl::send_state() {
   const bool pages_follow = options_.mode == Mode::kHybrid || options_.mode == Mode::kPostcopy;
   {
-    Announcer announcer(*control_);
-    const auto announce = [&](PageRun run) { announcer.add(run); };
+    StaleWriter stale(*control_);
+    const auto announce = [&](PageRun run) { stale.add(run); };
     GODWIT_TRY(sync_dirty(announce));
     if (options_.mode == Mode::kPostcopy && tracking_ == nullptr) {
       GODWIT_TRY(announce_populated(announce));

@@ -8,7 +8,8 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
-#include "godwit/wire/negotiate.h"
+
+#include "link/handshake.h"
 
 namespace godwit::engine {
 namespace {
@@ -74,13 +75,7 @@ void SourceUrgent::run() {
 Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   switch (frame.header.type) {
     case wire::MessageType::kWelcome: {
-      GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(frame.body));
-      if (std::exchange(open_, true)) {
-        return fail(ErrorCode::kProtocol, "urgent channel", "a second WELCOME");
-      }
-      GODWIT_TRY(wire::check_welcome(hello_, welcome));
-      channel_->agree(welcome);
-      channel_->set_epoch(welcome.session_epoch);
+      GODWIT_TRY(take_welcome(frame.body, hello_, *channel_, open_));
       events_.opened();
       return {};
     }

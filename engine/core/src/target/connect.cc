@@ -1,12 +1,9 @@
-#include <sys/random.h>
-
 #include <algorithm>
 
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
-#include "godwit/wire/negotiate.h"
 
 #include "policy/lanes.h"
 #include "target/session_impl.h"
@@ -54,44 +51,19 @@ void TargetSession::Impl::take_greeted() {
 
 Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
                                          const wire::Hello& hello) {
-  static constexpr std::uint16_t kVersions[] = {wire::kProtocolVersion};
-  auto welcome = wire::negotiate(hello, kVersions, wire::kKnownFeatures, 0);
-  if (!welcome) {
-    refuse_stranger(*channel, welcome.error());
-    return fail(welcome.error());
+  if (auto admitted = handshake_.admit(hello, machine_.state() == TargetState::kSetup); !admitted) {
+    refuse_stranger(*channel, admitted.error());
+    return fail(admitted.error());
   }
-  const bool first = hello.channel_kind == wire::ChannelKind::kControl;
-  const bool legal = first ? !control_
-                           : (control_ && machine_.state() == TargetState::kSetup &&
-                              hello.session_id == welcome_.session_id &&
-                              hello.session_epoch == welcome_.session_epoch);
-  if (!legal || hello.role != wire::Role::kSource) {
-    const auto error = make_error(ErrorCode::kRefused,
-                                  "hello",
-                                  first ? "this target has a migration already"
-                                        : "the channel belongs to no session that waits for one");
-    refuse_stranger(*channel, error);
-    return fail(error);
-  }
-  if (first) {
-    return take_control(std::move(channel), *welcome);
-  }
-  return take_data(std::move(channel), hello);
+  listener_.tune(*channel, hello.channel_kind);
+  return hello.channel_kind == ChannelKind::kControl ? take_control(std::move(channel))
+                                                     : take_pages(std::move(channel), hello);
 }
 
-Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel,
-                                         const wire::Welcome& negotiated) {
-  listener_.tune(*channel, ChannelKind::kControl);
-  welcome_ = negotiated;
-  welcome_.session_epoch = 1;
-  if (::getrandom(welcome_.session_id.data(), welcome_.session_id.size(), 0) !=
-      static_cast<ssize_t>(welcome_.session_id.size())) {
-    return fail_errno(errno, "getrandom");
-  }
+Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel) {
   control_ =
       std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead, 1);
-  control_->agree(welcome_);
-  control_->set_epoch(welcome_.session_epoch);
+  control_->agree(handshake_.session());
   GODWIT_TRY(control_->attach(
       *loop_,
       {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
@@ -101,23 +73,11 @@ Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel,
   return {};
 }
 
-Status TargetSession::Impl::take_data(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
-  const bool bulk = hello.channel_kind == wire::ChannelKind::kBulk;
-  const std::uint32_t index = hello.channel_index;
-  std::optional<Error> error;
-  if (index >= (bulk ? bulk_channels_.size() : 1)) {
-    error = make_error(
-        ErrorCode::kRefused, "hello", fmt::format("channel {} is more than were described", index));
-  } else if (bulk ? (bulk_channels_[index] != nullptr || !lanes_.empty()) : urgent_ != nullptr) {
-    error = make_error(ErrorCode::kRefused, "hello", "this channel is open already");
-  }
-  if (error) {
-    refuse_stranger(*channel, *error);
-    return fail(*error);
-  }
-  listener_.tune(*channel, hello.channel_kind);
+Status TargetSession::Impl::take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
   progress_ns_ = monotonic_ns();
-  auto opened = bulk ? open_bulk(std::move(channel), index) : open_urgent(std::move(channel));
+  auto opened = hello.channel_kind == ChannelKind::kBulk
+                    ? open_bulk(std::move(channel), hello.channel_index)
+                    : open_urgent(std::move(channel));
   if (!opened) {
     // Not the peer's fault: it is told at once, and does not wait for the deadline.
     note_error(opened.error(), "target");
@@ -139,7 +99,7 @@ Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
                                            machine_parts_.faults.get(),
                                            transport_,
                                            std::move(channel),
-                                           welcome_,
+                                           handshake_.session(),
                                            notes(),
                                            options_.trace_faults);
   return urgent_->start();
@@ -159,7 +119,7 @@ Status TargetSession::Impl::start_lanes() {
     lanes_.push_back(std::make_unique<TargetBulk>(
         *plane_,
         std::move(loop),
-        welcome_,
+        handshake_.session(),
         notes(),
         TargetBulk::Options{
             .channels = channels, .sweeps = i == 0, .trace_faults = options_.trace_faults}));
@@ -238,7 +198,7 @@ Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
       return {};
     }
     case MessageType::kCommit:
-      if (frame.header.epoch != welcome_.session_epoch) {
+      if (frame.header.epoch != handshake_.session().session_epoch) {
         return fail(ErrorCode::kProtocol, "commit", "COMMIT of another epoch");
       }
       push(TargetEvent::kCommit);
@@ -303,6 +263,7 @@ Status TargetSession::Impl::create_machine(const MachineDescription& description
     }
   }
   bulk_channels_.resize(describe.bulk_channels);
+  handshake_.expect(describe.bulk_channels);
   const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
   GODWIT_TRY_ASSIGN(auto states,
                     PageStates::create(pages, machine_parts_.placer->placing(), block));

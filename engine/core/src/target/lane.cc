@@ -25,7 +25,6 @@ Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t i
                std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1),
            index}));
   slot.channel->agree(welcome_);
-  slot.channel->set_epoch(welcome_.session_epoch);
   return slot.channel->attach(
       *loop_,
       {.on_frame = [this, &slot](const wire::FrameView& frame) { return on_frame(slot, frame); },

@@ -175,7 +175,7 @@ void TargetSession::Impl::fire_all() {
 
 void TargetSession::Impl::perform(std::uint32_t actions) {
   if ((actions & kTgtWelcome) != 0) {
-    control_->send(wire::MessageType::kWelcome, welcome_);
+    control_->send(wire::MessageType::kWelcome, handshake_.session());
   }
   if ((actions & kTgtAccept) != 0) {
     control_->send(wire::MessageType::kAccept,

@@ -15,6 +15,7 @@
 
 #include "link/frame_channel.h"
 #include "link/greeter.h"
+#include "link/handshake.h"
 #include "machine/target_machine.h"
 #include "policy/timeouts.h"
 #include "target/lane.h"
@@ -62,8 +63,8 @@ class TargetSession::Impl {
   void accept_one();
   void take_greeted();
   Status take_channel(std::unique_ptr<Channel> channel, const wire::Hello& hello);
-  Status take_control(std::unique_ptr<Channel> channel, const wire::Welcome& negotiated);
-  Status take_data(std::unique_ptr<Channel> channel, const wire::Hello& hello);
+  Status take_control(std::unique_ptr<Channel> channel);
+  Status take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello);
   Status open_bulk(std::unique_ptr<Channel> channel, std::uint32_t index);
   Status open_urgent(std::unique_ptr<Channel> channel);
   TargetNotes notes();
@@ -105,7 +106,7 @@ class TargetSession::Impl {
   const TargetOptions options_;
   TargetMachine machine_;
   std::deque<TargetEvent> events_;
-  wire::Welcome welcome_;
+  TargetHandshake handshake_;
   TargetHost::Machine machine_parts_;
   std::unique_ptr<TargetPlane> plane_;
   std::vector<StateSection> sections_;

@@ -33,7 +33,6 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
 Status TargetUrgent::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
   channel_->agree(welcome_);
-  channel_->set_epoch(welcome_.session_epoch);
   GODWIT_TRY(channel_->attach(
       *loop_,
       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },

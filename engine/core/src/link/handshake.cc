@@ -1,0 +1,141 @@
+#include "link/handshake.h"
+
+#include <sys/random.h>
+
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "godwit/engine/states.h"
+#include "godwit/wire/frame.h"
+#include "godwit/wire/frame_reader.h"
+#include "godwit/wire/negotiate.h"
+
+#include "policy/timeouts.h"
+
+namespace godwit::engine {
+namespace {
+
+constexpr std::uint16_t kVersions[] = {wire::kProtocolVersion};
+constexpr std::size_t kHelloBody = 4096;
+
+tl::unexpected<Error> refused(std::string why) {
+  return fail(ErrorCode::kRefused, "hello", std::move(why));
+}
+
+}  // namespace
+
+wire::Hello SourceHandshake::hello(ChannelKind kind) const {
+  wire::Hello hello;
+  hello.versions_offered.assign(std::begin(kVersions), std::end(kVersions));
+  hello.features_offered = wire::kFeatureZeroRuns | wire::kFeaturePostcopy;
+  if (checksum_) {
+    hello.features_offered |= wire::kFeatureBodyHash;
+    hello.features_required = wire::kFeatureBodyHash;
+  }
+  hello.session_id = session_id_;
+  hello.role = wire::Role::kSource;
+  hello.channel_kind = kind;
+  hello.session_epoch = epoch_;
+  return hello;
+}
+
+Status SourceHandshake::take_session(std::span<const std::byte> body, FrameChannel& control) {
+  GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(body));
+  GODWIT_TRY(wire::check_welcome(hello(ChannelKind::kControl), welcome));
+  session_id_ = welcome.session_id;
+  epoch_ = welcome.session_epoch;
+  control.agree(welcome);
+  return {};
+}
+
+Status take_welcome(std::span<const std::byte> body,
+                    const wire::Hello& sent,
+                    FrameChannel& channel,
+                    bool& open) {
+  GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(body));
+  if (std::exchange(open, true)) {
+    return fail(ErrorCode::kProtocol,
+                sent.channel_kind == ChannelKind::kBulk ? "bulk channel" : "urgent channel",
+                "a second WELCOME");
+  }
+  GODWIT_TRY(wire::check_welcome(sent, welcome));
+  channel.agree(welcome);
+  return {};
+}
+
+Result<wire::Welcome> TargetHandshake::admit(const wire::Hello& hello, bool waits_for_pages) {
+  GODWIT_TRY_ASSIGN(const auto negotiated,
+                    wire::negotiate(hello, kVersions, wire::kKnownFeatures, 0));
+  if (hello.channel_kind == ChannelKind::kControl) {
+    if (control_taken_ || hello.role != wire::Role::kSource) {
+      return refused("this target has a migration already");
+    }
+    GODWIT_TRY(issue_session(negotiated));
+    return session_;
+  }
+  if (!control_taken_ || !waits_for_pages || hello.session_id != session_.session_id ||
+      hello.session_epoch != session_.session_epoch || hello.role != wire::Role::kSource) {
+    return refused("the channel belongs to no session that waits for one");
+  }
+  GODWIT_TRY(take_page_channel(hello));
+  return session_;
+}
+
+Status TargetHandshake::issue_session(const wire::Welcome& negotiated) {
+  auto session = negotiated;
+  session.session_epoch = 1;
+  if (::getrandom(session.session_id.data(), session.session_id.size(), 0) !=
+      static_cast<ssize_t>(session.session_id.size())) {
+    return fail_errno(errno, "getrandom");
+  }
+  session_ = session;
+  control_taken_ = true;
+  return {};
+}
+
+Status TargetHandshake::take_page_channel(const wire::Hello& hello) {
+  const bool bulk = hello.channel_kind == ChannelKind::kBulk;
+  const std::size_t index = hello.channel_index;
+  if (index >= (bulk ? bulk_taken_.size() : 1)) {
+    return refused(fmt::format("channel {} is more than were described", index));
+  }
+  if (bulk ? bulk_taken_[index] : urgent_taken_) {
+    return refused("this channel is open already");
+  }
+  if (bulk) {
+    bulk_taken_[index] = true;
+  } else {
+    urgent_taken_ = true;
+  }
+  return {};
+}
+
+Result<wire::Hello> hear_hello(Channel& channel, Deadline deadline) {
+  wire::FrameReader reader(kHelloBody, wire::kHeaderBytes);
+  while (true) {
+    const auto space = reader.exact_space();
+    GODWIT_TRY(channel.receive_exact(space, deadline));
+    reader.commit(space.size());
+    GODWIT_TRY_ASSIGN(auto frame, reader.next());
+    if (frame) {
+      if (frame->header.type != wire::MessageType::kHello) {
+        return fail(ErrorCode::kProtocol, "hello", "the first message is no HELLO");
+      }
+      return wire::decode_hello(frame->body);
+    }
+  }
+}
+
+void refuse_stranger(Channel& channel, const Error& error) {
+  wire::FrameWriter writer;
+  const auto frame = writer.frame(
+      wire::MessageType::kRefuse,
+      wire::encode(wire::Refuse{
+          error.code, static_cast<std::uint16_t>(TargetState::kListening), error.message()}));
+  [[maybe_unused]] const auto sent = channel.send_exact(frame, Deadline::after_ns(kRefusalNs));
+  channel.shut_down();
+}
+
+}  // namespace godwit::engine
