@@ -62,46 +62,21 @@ Status SourceSession::Impl::describe() {
 
 Status SourceSession::Impl::open_channels() {
   const auto deadline = Deadline::after_ns(options_.timeout_ns);
-  bulk_ = std::make_unique<SourceBulk>(
-      BulkShared{guest_.memory(),
-                 options_,
-                 ledger_,
-                 scheduler_,
-                 sent_after_switch_,
-                 sent_as_zero_,
-                 sent_twice_,
-                 switch_requested_,
-                 counters_},
-      BulkEvents{.progressed = [this] { wake(); },
-                 .failed = [this](const Error& error) { error_from_thread(error); },
-                 .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }},
-      handshake_.hello(ChannelKind::kBulk));
-  GODWIT_TRY(bulk_->open(transport_, deadline));
+  lanes_ = std::make_unique<SourceLanes>(plane_, notes(), handshake_.hello(ChannelKind::kBulk));
+  GODWIT_TRY(lanes_->open(transport_, deadline));
   GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
   urgent_ = std::make_unique<SourceUrgent>(
-      SourceUrgent::Shared{guest_.memory(),
-                           options_,
-                           ledger_,
-                           scheduler_,
-                           sent_after_switch_,
-                           sent_as_zero_,
-                           sent_twice_,
-                           urgent_frame_bytes_},
-      transport_,
-      std::move(urgent),
-      handshake_.hello(ChannelKind::kUrgent),
-      SourceUrgent::Events{
-          .opened =
-              [this] {
-                urgent_open_.store(true, std::memory_order_release);
-                wake();
-              },
-          .failed = [this](const Error& error) { error_from_thread(error); },
-          .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); }});
+      plane_, transport_, std::move(urgent), handshake_.hello(ChannelKind::kUrgent), notes());
   GODWIT_TRY(urgent_->start());
   report_.transport = transport_.name();
   report_.congestion = transport_.congestion();
   return {};
+}
+
+SourceNotes SourceSession::Impl::notes() {
+  return {.failed = [this](const Error& error) { error_from_thread(error); },
+          .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); },
+          .progressed = [this] { wake(); }};
 }
 
 void SourceSession::Impl::on_link_error(const Error& error) {
@@ -162,7 +137,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
           accept.prealloc_ns, static_cast<std::uint64_t>(monotonic_ns() - stamps_.began_ns)));
       report_.target.prealloc_ns = stamps_.prealloc_ns;
       target_maps_ = accept.placing_maps;
-      if (machine_.state() != SourceState::kSetup || bulk_) {
+      if (machine_.state() != SourceState::kSetup || lanes_) {
         return fail(ErrorCode::kProtocol, "accept", "out of place");
       }
       // Rounds begin when the target has answered on all page channels: see look_around().

@@ -29,15 +29,14 @@ TraceClock target_clock(const MigrationReport& report, const SourceStamps& stamp
 
 }  // namespace
 
-void fill_pages(MigrationReport& report,
-                const BulkCounters& sent,
-                std::uint64_t unique_pages,
-                RegionBitmaps& sent_as_zero) {
-  // The lanes have ended or done their last order: see BulkCounters.
+void fill_pages(MigrationReport& report, SourcePlane& plane) {
+  const auto& sent = plane.counters;
+  const auto unique_pages = plane.ledger.unique_pages();
   const auto value = [](const std::atomic<std::uint64_t>& counter) {
     return counter.load(std::memory_order_relaxed);
   };
   report.payload_bytes += value(sent.payload_bytes);
+  report.pages_sent_twice = value(sent.sent_twice_pages);
   report.pages_populated = unique_pages;
   report.pages_background = value(sent.background_pages);
   report.pages_prefetched = value(sent.prefetched_pages);
@@ -46,8 +45,8 @@ void fill_pages(MigrationReport& report,
   const auto unique = std::min(copies, unique_pages);
   report.pages_resent = copies - unique;
   std::uint64_t zero = 0;
-  for (RegionIndex region = 0; region < sent_as_zero.size(); ++region) {
-    sent_as_zero[region].harvest([&zero](std::uint64_t, std::uint64_t bits) {
+  for (RegionIndex region = 0; region < plane.sent_as_zero.size(); ++region) {
+    plane.sent_as_zero[region].harvest([&zero](std::uint64_t, std::uint64_t bits) {
       zero += static_cast<unsigned>(std::popcount(bits));
     });
   }

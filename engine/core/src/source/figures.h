@@ -6,7 +6,7 @@
 #include "godwit/engine/report.h"
 #include "godwit/wire/codec.h"
 
-#include "source/lanes.h"
+#include "source/plane.h"
 
 namespace godwit::engine {
 
@@ -24,10 +24,7 @@ struct SourceStamps {
 
 /// The report's pages by class. Requires: the urgent loop's figures are in the report, and nobody
 /// sends any more.
-void fill_pages(MigrationReport& report,
-                const BulkCounters& sent,
-                std::uint64_t unique_pages,
-                RegionBitmaps& sent_as_zero);
+void fill_pages(MigrationReport& report, SourcePlane& plane);
 
 /// The report's times; of an unfinished migration only what was reached.
 void fill_times(MigrationReport& report,

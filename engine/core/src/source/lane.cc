@@ -21,9 +21,9 @@ SourceLane::Slot::Slot(SourceLane& lane,
                        std::uint32_t number)
     : channel(std::move(frame_channel)),
       index(number),
-      cursor(lane.bulk_.shared_.ledger, number, lane.bulk_.shared_.options.channels),
-      frames{BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options),
-             BatchBuilder(lane.bulk_.shared_.memory, lane.bulk_.shared_.options)} {}
+      cursor(lane.lanes_.plane_.ledger, number, lane.lanes_.plane_.options.channels),
+      frames{BatchBuilder(lane.lanes_.plane_.memory, lane.lanes_.plane_.options),
+             BatchBuilder(lane.lanes_.plane_.memory, lane.lanes_.plane_.options)} {}
 
 Status SourceLane::add_channel(std::unique_ptr<Channel> channel,
                                std::uint32_t index,
@@ -33,7 +33,7 @@ Status SourceLane::add_channel(std::unique_ptr<Channel> channel,
       std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead),
       index));
   // The target does not wait long for a connection that says nothing.
-  auto hello = bulk_.hello_;
+  auto hello = lanes_.hello_;
   hello.channel_index = static_cast<std::uint16_t>(index);
   GODWIT_TRY(slot.channel->greet(hello, deadline));
   GODWIT_TRY(slot.channel->attach(
@@ -76,13 +76,13 @@ std::uint64_t SourceLane::bytes_moved() const {
 void SourceLane::fail_unless_stopping(const Error& error) {
   // acquire: pairs with stop(), which may have caused the error.
   if (!stopping_.load(std::memory_order_acquire)) {
-    bulk_.events_.failed(error);
+    lanes_.notes_.failed(error);
   }
 }
 
 // ------------------------------------------------------------------------------------------ orders
 
-void SourceLane::give(const SourceBulk::Order& order,
+void SourceLane::give(const SourceLanes::Order& order,
                       std::vector<std::vector<PageRun>>& stale_by_channel) {
   {
     const std::lock_guard lock(order_mutex_);
@@ -105,7 +105,7 @@ void SourceLane::take_order() {
       announce(*slot);
     }
   }
-  using Work = SourceBulk::Work;
+  using Work = SourceLanes::Work;
   // With the guest stopped it waits for this lane; after the switch it waits for the urgent loop.
   const bool blackout = order_.work == Work::kRound && !order_.live;
   set_thread_role(blackout || order_.work == Work::kBarrier ? ThreadRole::kUrgent
@@ -133,7 +133,7 @@ void SourceLane::complete_order() {
   order_ = {};
   // release: pairs with orders_done().
   done_.fetch_add(1, std::memory_order_release);
-  bulk_.events_.progressed();
+  lanes_.notes_.progressed();
 }
 
 // ------------------------------------------------------------------------------------------ thread
@@ -154,15 +154,15 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
   progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   switch (frame.header.type) {
     case wire::MessageType::kWelcome: {
-      GODWIT_TRY(take_welcome(frame.body, bulk_.hello_, *slot.channel, slot.open));
+      GODWIT_TRY(take_welcome(frame.body, lanes_.hello_, *slot.channel, slot.open));
       // release: pairs with all_open().
-      bulk_.open_.fetch_add(1, std::memory_order_release);
-      bulk_.events_.progressed();
+      lanes_.open_.fetch_add(1, std::memory_order_release);
+      lanes_.notes_.progressed();
       return {};
     }
     case wire::MessageType::kBarrierAck: {
       GODWIT_TRY_ASSIGN(const auto ack, wire::decode_barrier_ack(frame.body));
-      if (order_.work != SourceBulk::Work::kBarrier || slot.finished) {
+      if (order_.work != SourceLanes::Work::kBarrier || slot.finished) {
         return fail(ErrorCode::kProtocol, "barrier", "an acknowledgement that nobody waits for");
       }
       if (ack.id != order_.barrier_id) {
@@ -176,7 +176,7 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
     }
     case wire::MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
-      bulk_.events_.refused(refuse);
+      lanes_.notes_.refused(refuse);
       return {};
     }
     default:
@@ -191,7 +191,7 @@ void SourceLane::on_sent(Slot& slot) {
   }
   const auto& plan = std::exchange(slot.on_the_way, nullptr)->plan();
   for (std::uint32_t i = 0; i < plan.count; ++i) {
-    bulk_.shared_.ledger.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
+    lanes_.plane_.ledger.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
   }
 }
 
@@ -199,16 +199,16 @@ void SourceLane::on_sent(Slot& slot) {
 
 bool SourceLane::round_is_cut() const {
   // acquire: pairs with the request; the pages that are left stay pending.
-  return order_.live && bulk_.shared_.switch_requested.load(std::memory_order_acquire);
+  return order_.live && lanes_.plane_.switch_requested.load(std::memory_order_acquire);
 }
 
 /// Keeps the channels busy; returns whether there is more to do right now.
 bool SourceLane::pump() {
-  using Work = SourceBulk::Work;
+  using Work = SourceLanes::Work;
   paced_until_ns_ = 0;
   // acquire: pairs with halt().
   if ((order_.work != Work::kRound && order_.work != Work::kStream) ||
-      bulk_.halted_.load(std::memory_order_acquire)) {
+      lanes_.halted_.load(std::memory_order_acquire)) {
     return false;
   }
   bool sent = false;
@@ -244,11 +244,11 @@ bool SourceLane::pump() {
 
 /// Whether the limit of bandwidth lets nothing be sent now.
 bool SourceLane::is_paced(std::int64_t now) {
-  const std::lock_guard lock(bulk_.pacer_mutex_);
-  if (bulk_.pacer_.may_send(now)) {
+  const std::lock_guard lock(lanes_.pacer_mutex_);
+  if (lanes_.pacer_.may_send(now)) {
     return false;
   }
-  paced_until_ns_ = bulk_.pacer_.next_ns();
+  paced_until_ns_ = lanes_.pacer_.next_ns();
   progress_ns_.store(now, std::memory_order_relaxed);
   return true;
 }
@@ -273,8 +273,8 @@ bool SourceLane::feed(Slot& slot) {
     return false;
   }
   {
-    const std::lock_guard lock(bulk_.pacer_mutex_);
-    bulk_.pacer_.spent(slot.frames[slot.next_frame].body_length(), now);
+    const std::lock_guard lock(lanes_.pacer_mutex_);
+    lanes_.pacer_.spent(slot.frames[slot.next_frame].body_length(), now);
   }
   send_next(slot);
   return true;
@@ -283,7 +283,7 @@ bool SourceLane::feed(Slot& slot) {
 bool SourceLane::prepare(Slot& slot) {
   PageBatchPlan plan;
   slot.have_next =
-      streaming() ? bulk_.shared_.scheduler.next_background(plan) : slot.cursor.next(plan);
+      streaming() ? lanes_.plane_.scheduler.next_background(plan) : slot.cursor.next(plan);
   if (slot.have_next) {
     slot.frames[slot.next_frame].build(
         plan, streaming() ? wire::PagePhase::kBackground : wire::PagePhase::kPrecopy, order_.live);
@@ -296,7 +296,7 @@ void SourceLane::send_next(Slot& slot) {
   slot.channel->send_pages(frame.parts(),
                            frame.body_length(),
                            frame.body_hash(),
-                           bulk_.shared_.options.checksum ? 0 : wire::kNoBodyHash);
+                           lanes_.plane_.options.checksum ? 0 : wire::kNoBodyHash);
   slot.on_the_way = &frame;
   slot.next_frame ^= 1U;
   slot.have_next = false;
@@ -304,12 +304,12 @@ void SourceLane::send_next(Slot& slot) {
 }
 
 void SourceLane::account(const BatchBuilder& frame) {
-  auto& counters = bulk_.shared_.counters;
+  auto& counters = lanes_.plane_.counters;
   const auto add = [](std::atomic<std::uint64_t>& counter, std::uint64_t value) {
     counter.fetch_add(value, std::memory_order_relaxed);  // published by complete_order()
   };
   const auto pages = frame.data_pages() + frame.zero_pages();
-  frame.note_zero_pages(bulk_.shared_.sent_as_zero);
+  frame.note_zero_pages(lanes_.plane_.sent_as_zero);
   add(counters.payload_bytes, std::uint64_t{frame.data_pages()} * kPageBytes);
   add(counters.frame_bytes, frame.body_length());
   if (!streaming()) {
@@ -319,11 +319,7 @@ void SourceLane::account(const BatchBuilder& frame) {
   add(counters.background_pages, pages);
   add(counters.prefetched_pages, frame.plan().prefetched);
   for (std::uint32_t i = 0; i < frame.plan().count; ++i) {
-    const auto page = frame.plan().pages[i];
-    const auto mask = 1ULL << (page % 64);
-    if ((bulk_.shared_.sent_after_switch[frame.plan().region].set(page / 64, mask) & mask) != 0) {
-      bulk_.shared_.sent_twice.fetch_add(1, std::memory_order_relaxed);
-    }
+    lanes_.plane_.goes_after_switch(frame.plan().region, frame.plan().pages[i]);
   }
 }
 

@@ -10,15 +10,16 @@
 #include <thread>
 #include <vector>
 
+#include "source/batch_builder.h"
 #include "source/lanes.h"
 
 namespace godwit::engine {
 
-/// One thread of the source's bulk channels: carries out the orders of SourceBulk on its channels.
+/// One thread of the source's bulk channels: carries out the orders of SourceLanes on its channels.
 class SourceLane {
  public:
-  SourceLane(SourceBulk& bulk, std::unique_ptr<EventLoop> loop)
-      : bulk_(bulk), loop_(std::move(loop)) {}
+  SourceLane(SourceLanes& lanes, std::unique_ptr<EventLoop> loop)
+      : lanes_(lanes), loop_(std::move(loop)) {}
   ~SourceLane() { stop(); }
   SourceLane(const SourceLane&) = delete;
   SourceLane& operator=(const SourceLane&) = delete;
@@ -31,7 +32,7 @@ class SourceLane {
   void shut_down();
 
   /// Hands over an order with the announcements of all channels. Requires: the last one is done.
-  void give(const SourceBulk::Order& order, std::vector<std::vector<PageRun>>& stale_by_channel);
+  void give(const SourceLanes::Order& order, std::vector<std::vector<PageRun>>& stale_by_channel);
   [[nodiscard]] std::uint64_t orders_done() const {
     // acquire: pairs with complete_order(): the counters and books of the order are visible.
     return done_.load(std::memory_order_acquire);
@@ -69,18 +70,18 @@ class SourceLane {
   void account(const BatchBuilder& frame);
   void complete_order();
   [[nodiscard]] bool round_is_cut() const;
-  [[nodiscard]] bool streaming() const { return order_.work == SourceBulk::Work::kStream; }
+  [[nodiscard]] bool streaming() const { return order_.work == SourceLanes::Work::kStream; }
   void fail_unless_stopping(const Error& error);
 
-  SourceBulk& bulk_;
+  SourceLanes& lanes_;
   std::unique_ptr<EventLoop> loop_;  // lives as long as this object: wake() may come at any time
   std::vector<std::unique_ptr<Slot>> slots_;
-  SourceBulk::Order order_;  // what is being done
+  SourceLanes::Order order_;  // what is being done
   std::uint32_t barriers_out_ = 0;
   std::int64_t paced_until_ns_ = 0;  // 0 = not waiting
 
   std::mutex order_mutex_;  // once an order: guards next_order_ and the slots' stale runs
-  std::optional<SourceBulk::Order> next_order_;
+  std::optional<SourceLanes::Order> next_order_;
   std::atomic<std::uint64_t> done_{0};
   std::atomic<std::int64_t> progress_ns_{0};
   std::atomic<bool> stopping_{false};

@@ -9,19 +9,19 @@
 
 namespace godwit::engine {
 
-SourceBulk::SourceBulk(BulkShared shared, BulkEvents events, wire::Hello hello)
-    : shared_(shared),
-      events_(std::move(events)),
+SourceLanes::SourceLanes(SourcePlane& plane, SourceNotes notes, wire::Hello hello)
+    : plane_(plane),
+      notes_(std::move(notes)),
       hello_(std::move(hello)),
-      pacer_(shared.options.max_bandwidth),
-      stale_(shared.options.channels) {}
+      pacer_(plane.options.max_bandwidth),
+      stale_(plane.options.channels) {}
 
-SourceBulk::~SourceBulk() {
+SourceLanes::~SourceLanes() {
   stop();
 }
 
-Status SourceBulk::open(Transport& transport, Deadline deadline) {
-  const auto channels = shared_.options.channels;
+Status SourceLanes::open(Transport& transport, Deadline deadline) {
+  const auto channels = plane_.options.channels;
   const auto lanes = lane_count(channels);
   for (std::uint32_t i = 0; i < lanes; ++i) {
     GODWIT_TRY_ASSIGN(auto loop, transport.make_loop());
@@ -37,13 +37,13 @@ Status SourceBulk::open(Transport& transport, Deadline deadline) {
   return {};
 }
 
-bool SourceBulk::all_open() const {
+bool SourceLanes::all_open() const {
   // acquire: pairs with the lanes' count of answers.
-  return open_.load(std::memory_order_acquire) == shared_.options.channels;
+  return open_.load(std::memory_order_acquire) == plane_.options.channels;
 }
 
-void SourceBulk::announce(PageRun run) {
-  const auto channels = shared_.options.channels;
+void SourceLanes::announce(PageRun run) {
+  const auto channels = plane_.options.channels;
   if (channels == 1) {
     stale_[0].push_back(run);
     return;
@@ -57,54 +57,54 @@ void SourceBulk::announce(PageRun run) {
   }
 }
 
-void SourceBulk::issue(const Order& order) {
+void SourceLanes::issue(const Order& order) {
   ++issued_;
   for (auto& lane : lanes_) {
     lane->give(order, stale_);
   }
 }
 
-void SourceBulk::start_round(bool live) {
+void SourceLanes::start_round(bool live) {
   issue({.work = Work::kRound, .live = live});
 }
 
-void SourceBulk::send_barrier(std::uint64_t id) {
+void SourceLanes::send_barrier(std::uint64_t id) {
   issue({.work = Work::kBarrier, .barrier_id = id});
 }
 
-void SourceBulk::start_stream() {
+void SourceLanes::start_stream() {
   issue({.work = Work::kStream});
 }
 
-bool SourceBulk::done() const {
+bool SourceLanes::done() const {
   return std::ranges::all_of(lanes_,
                              [this](const auto& lane) { return lane->orders_done() == issued_; });
 }
 
-void SourceBulk::halt() {
+void SourceLanes::halt() {
   // release: pairs with pump().
   halted_.store(true, std::memory_order_release);
 }
 
-void SourceBulk::wake() {
+void SourceLanes::wake() {
   for (auto& lane : lanes_) {
     lane->wake();
   }
 }
 
-void SourceBulk::shut_down() {
+void SourceLanes::shut_down() {
   for (auto& lane : lanes_) {
     lane->shut_down();
   }
 }
 
-void SourceBulk::stop() {
+void SourceLanes::stop() {
   for (auto& lane : lanes_) {
     lane->stop();
   }
 }
 
-std::uint64_t SourceBulk::bytes_moved() const {
+std::uint64_t SourceLanes::bytes_moved() const {
   std::uint64_t sum = 0;
   for (const auto& lane : lanes_) {
     sum += lane->bytes_moved();
@@ -112,7 +112,7 @@ std::uint64_t SourceBulk::bytes_moved() const {
   return sum;
 }
 
-std::int64_t SourceBulk::progress_ns() const {
+std::int64_t SourceLanes::progress_ns() const {
   std::int64_t latest = 0;
   for (const auto& lane : lanes_) {
     latest = std::max(latest, lane->progress_ns());

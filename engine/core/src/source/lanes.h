@@ -1,18 +1,14 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <thread>
 #include <vector>
 
-#include "books/dirty_ledger.h"
-#include "books/page_scheduler.h"
 #include "link/frame_channel.h"
 #include "policy/pacer.h"
-#include "source/batch_builder.h"
+#include "source/notes.h"
+#include "source/plane.h"
 
 namespace godwit::engine {
 
@@ -26,45 +22,16 @@ namespace godwit::engine {
 //
 // Announcements of stale pages travel with the next order, on the channel that carries their pages.
 
-/// What went over all bulk channels so far. Relaxed counters: exact once an order is done.
-struct BulkCounters {
-  std::atomic<std::uint64_t> precopy_pages{0};
-  std::atomic<std::uint64_t> background_pages{0};
-  std::atomic<std::uint64_t> prefetched_pages{0};
-  std::atomic<std::uint64_t> payload_bytes{0};
-  std::atomic<std::uint64_t> frame_bytes{0};
-};
-
-/// What lanes share with the migration thread and the urgent loop.
-struct BulkShared {
-  const GuestMemory& memory;
-  const SourceOptions& options;
-  DirtyLedger& ledger;
-  PageScheduler& scheduler;
-  RegionBitmaps& sent_after_switch;
-  RegionBitmaps& sent_as_zero;  ///< pages whose last copy went as a zero page
-  std::atomic<std::uint64_t>& sent_twice;
-  const std::atomic<bool>& switch_requested;  ///< ends a round early
-  BulkCounters& counters;
-};
-
-/// Called from the lanes' threads.
-struct BulkEvents {
-  std::function<void()> progressed;  ///< all channels may be open, or the order done
-  std::function<void(const Error&)> failed;
-  std::function<void(const wire::Refuse&)> refused;
-};
-
 class SourceLane;
 
 /// All bulk channels of a migration. Thread: migration, except shut_down().
-class SourceBulk {
+class SourceLanes {
  public:
   /// `hello` of channel 0; the others differ in their index.
-  SourceBulk(BulkShared shared, BulkEvents events, wire::Hello hello);
-  ~SourceBulk();
-  SourceBulk(const SourceBulk&) = delete;
-  SourceBulk& operator=(const SourceBulk&) = delete;
+  SourceLanes(SourcePlane& plane, SourceNotes notes, wire::Hello hello);
+  ~SourceLanes();
+  SourceLanes(const SourceLanes&) = delete;
+  SourceLanes& operator=(const SourceLanes&) = delete;
 
   /// Connects all channels and starts the lanes.
   Status open(Transport& transport, Deadline deadline);
@@ -101,8 +68,8 @@ class SourceBulk {
   };
   void issue(const Order& order);
 
-  BulkShared shared_;
-  BulkEvents events_;
+  SourcePlane& plane_;
+  SourceNotes notes_;
   wire::Hello hello_;
   std::mutex pacer_mutex_;  // once a frame
   Pacer pacer_;

@@ -43,7 +43,7 @@ Status SourceSession::Impl::begin_rounds() {
   if (tracking_ != nullptr) {
     // Armed before the scan: a page written for the first time meanwhile is found by one of the
     // two.
-    GODWIT_TRY(tracking_->start(ledger_.sink()));
+    GODWIT_TRY(tracking_->start(plane_.ledger.sink()));
     tracking_started_ = true;
     GODWIT_TRY(announce_populated(in_band()));
   }
@@ -56,11 +56,11 @@ Status SourceSession::Impl::begin_rounds() {
 }
 
 DirtyLedger::Announce SourceSession::Impl::in_band() {
-  return [this](PageRun run) { bulk_->announce(run); };
+  return [this](PageRun run) { lanes_->announce(run); };
 }
 
 Status SourceSession::Impl::announce_populated(const DirtyLedger::Announce& announce) {
-  return guest_.populated().scan([&](PageRun run) { ledger_.add_pending(run, announce); });
+  return guest_.populated().scan([&](PageRun run) { plane_.ledger.add_pending(run, announce); });
 }
 
 Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
@@ -69,15 +69,15 @@ Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
     return {};
   }
   GODWIT_TRY(tracking_->sync());
-  const auto pending_before = ledger_.pending_pages();
+  const auto pending_before = plane_.ledger.pending_pages();
   const bool lose = options_.injection.fault == InjectedFault::kStalePage;
-  last_dirtied_ =
-      lose ? ledger_.absorb_dirty_losing(announce, [this](PageId page) { return loses(page); })
-           : ledger_.absorb_dirty(announce);
+  last_dirtied_ = lose ? plane_.ledger.absorb_dirty_losing(
+                             announce, [this](PageId page) { return loses(page); })
+                       : plane_.ledger.absorb_dirty(announce);
   if (lose && stopped_) {
     settle_loss(announce);
   }
-  newly_pending_ = ledger_.pending_pages() - pending_before;
+  newly_pending_ = plane_.ledger.pending_pages() - pending_before;
   return {};
 }
 
@@ -90,7 +90,8 @@ bool SourceSession::Impl::loses(PageId page) {
       return true;
     }
   }
-  if (stopped_ || lost_.size() == kMostLost || ledger_.pending()[page.region].test(page.index)) {
+  if (stopped_ || lost_.size() == kMostLost ||
+      plane_.ledger.pending()[page.region].test(page.index)) {
     return false;
   }
   for (const auto& run : options_.injection.candidates) {
@@ -108,7 +109,7 @@ void SourceSession::Impl::settle_loss(const DirtyLedger::Announce& announce) {
         std::memcmp(lost.content.data(), guest_page(lost.page), kPageBytes) != 0) {
       report_.injected_page = lost.page;
     } else {
-      ledger_.add_pending({lost.page.region, lost.page.index, 1}, announce);
+      plane_.ledger.add_pending({lost.page.region, lost.page.index, 1}, announce);
     }
   }
   lost_.clear();
@@ -120,10 +121,10 @@ const std::byte* SourceSession::Impl::guest_page(PageId page) const {
 
 void SourceSession::Impl::begin_round() {
   round_began_ns_ = monotonic_ns();
-  pages_before_round_ = counters_.precopy_pages.load(std::memory_order_relaxed);
-  bytes_before_round_ = counters_.frame_bytes.load(std::memory_order_relaxed);
+  pages_before_round_ = plane_.counters.precopy_pages.load(std::memory_order_relaxed);
+  bytes_before_round_ = plane_.counters.frame_bytes.load(std::memory_order_relaxed);
   round_.fetch_add(1, std::memory_order_relaxed);
-  bulk_->start_round(machine_.state() == SourceState::kPrecopy);
+  lanes_->start_round(machine_.state() == SourceState::kPrecopy);
   ordered_ = Ordered::kRound;
 }
 
@@ -157,8 +158,8 @@ Status SourceSession::Impl::end_round() {
   RoundReport round;
   round.began_ns = round_began_ns_;
   round.ns = monotonic_ns() - round_began_ns_;
-  round.pages = counters_.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
-  round.bytes = counters_.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;
+  round.pages = plane_.counters.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
+  round.bytes = plane_.counters.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;
   if (machine_.state() == SourceState::kFinalRound) {
     report_.rounds.push_back(round);
     push(SourceEvent::kRoundDone);
@@ -169,12 +170,12 @@ Status SourceSession::Impl::end_round() {
   report_.rounds.push_back(round);
   RoundEnd end;
   end.rounds_done = round_.load(std::memory_order_relaxed);
-  end.pending_pages = ledger_.pending_pages();
+  end.pending_pages = plane_.ledger.pending_pages();
   end.previous_pending_pages = previous_pending_;
   end.bytes_per_s =
       round.ns > 0 ? static_cast<double>(round.bytes) * 1e9 / static_cast<double>(round.ns) : 0.0;
   end.target_maps = target_maps_;
-  end.switch_requested = switch_requested_.load(std::memory_order_acquire);
+  end.switch_requested = plane_.switch_requested.load(std::memory_order_acquire);
   if (end.bytes_per_s > 0) {
     bytes_per_s_ = end.bytes_per_s;
   } else {

@@ -13,24 +13,13 @@ namespace {
 
 constexpr std::size_t kStatesUsually = 16;
 
-std::vector<std::uint64_t> pages_of(const GuestMemory& memory) {
-  std::vector<std::uint64_t> pages;
-  for (const auto& region : memory.regions) {
-    pages.push_back(region.page_count);
-  }
-  return pages;
-}
-
 }  // namespace
 
 SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOptions options)
     : guest_(guest),
       transport_(transport),
       options_(std::move(options)),
-      ledger_(pages_of(guest.memory())),
-      scheduler_(ledger_),
-      sent_after_switch_(ledger_.region_pages()),
-      sent_as_zero_(ledger_.region_pages()),
+      plane_(guest.memory(), options_),
       handshake_(options_.checksum) {
   report_.trace.states.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
 }
@@ -56,7 +45,7 @@ const MigrationReport& SourceSession::Impl::wait() {
 }
 
 void SourceSession::Impl::request_switch() {
-  switch_requested_.store(true, std::memory_order_release);  // pairs with the lanes' load
+  plane_.switch_requested.store(true, std::memory_order_release);  // pairs with the lanes' load
   wake();
 }
 
@@ -77,11 +66,11 @@ Progress SourceSession::Impl::progress() const {
   Progress progress;
   progress.phase = to_string(state());
   progress.round = round_.load(std::memory_order_relaxed);
-  progress.sent_pages = counters_.precopy_pages.load(std::memory_order_relaxed) +
-                        counters_.background_pages.load(std::memory_order_relaxed);
-  progress.remaining_pages = ledger_.pending_pages();
-  progress.sent_bytes = counters_.frame_bytes.load(std::memory_order_relaxed) +
-                        urgent_frame_bytes_.load(std::memory_order_relaxed);
+  progress.sent_pages = plane_.counters.precopy_pages.load(std::memory_order_relaxed) +
+                        plane_.counters.background_pages.load(std::memory_order_relaxed);
+  progress.remaining_pages = plane_.ledger.pending_pages();
+  progress.sent_bytes = plane_.counters.frame_bytes.load(std::memory_order_relaxed) +
+                        plane_.counters.urgent_frame_bytes.load(std::memory_order_relaxed);
   const auto elapsed = monotonic_ns() - rounds_began_ns_.load(std::memory_order_relaxed);
   if (elapsed > 0 && rounds_began_ns_.load(std::memory_order_relaxed) != 0) {
     const double rate =
@@ -144,7 +133,7 @@ void SourceSession::Impl::wait_for_events() {
 }
 
 std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
-  const bool populating = options_.prealloc && bulk_ == nullptr;
+  const bool populating = options_.prealloc && lanes_ == nullptr;
   return patience_ns(machine_.state(),
                      options_.timeout_ns,
                      populating ? guest_.memory().page_count() * kPageBytes : 0);
@@ -152,13 +141,12 @@ std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
 
 void SourceSession::Impl::look_around() {
   take_error();
-  // acquire: pairs with the urgent loop's store.
-  if (machine_.state() == SourceState::kSetup && !accepted_ && bulk_ && bulk_->all_open() &&
-      urgent_open_.load(std::memory_order_acquire)) {
+  if (machine_.state() == SourceState::kSetup && !accepted_ && lanes_ && lanes_->all_open() &&
+      urgent_ && urgent_->is_open()) {
     accepted_ = true;
     push(SourceEvent::kAccepted);
   }
-  if (ordered_ != Ordered::kNothing && bulk_->done()) {
+  if (ordered_ != Ordered::kNothing && lanes_->done()) {
     order_done(std::exchange(ordered_, Ordered::kNothing));
   }
   if (cancel_requested_.exchange(false, std::memory_order_acq_rel) && !machine_.decided() &&
@@ -171,8 +159,8 @@ void SourceSession::Impl::look_around() {
   if (const auto patience = patience_here();
       patience && monotonic_ns() - progress_ns_ > *patience) {
     // The lanes' progress is looked at only when the time has come.
-    if (bulk_ && bulk_->progress_ns() > progress_ns_) {
-      progress_ns_ = bulk_->progress_ns();
+    if (lanes_ && lanes_->progress_ns() > progress_ns_) {
+      progress_ns_ = lanes_->progress_ns();
       return;
     }
     note_error(make_error(ErrorCode::kTimeout,
@@ -260,8 +248,8 @@ void SourceSession::Impl::perform(std::uint32_t actions) {
   if ((actions & kActFinish) != 0) {
     control_->send(wire::MessageType::kFinish, wire::Finish{});
   }
-  if ((actions & kActSendCancel) != 0 && bulk_) {
-    bulk_->halt();
+  if ((actions & kActSendCancel) != 0 && lanes_) {
+    lanes_->halt();
   }
   if ((actions & kActSendCancel) != 0 && control_ && !control_->broken()) {
     control_->send(wire::MessageType::kCancel,
@@ -279,9 +267,9 @@ void SourceSession::Impl::shut_down_channels() {
   if (control_) {
     control_->channel().shut_down();
   }
-  if (bulk_) {
-    bulk_->halt();
-    bulk_->shut_down();
+  if (lanes_) {
+    lanes_->halt();
+    lanes_->shut_down();
   }
   if (urgent_) {
     urgent_->shut_down();
@@ -300,8 +288,8 @@ void SourceSession::Impl::finish() {
   if (urgent_) {
     urgent_->stop();
   }
-  if (bulk_) {
-    bulk_->stop();
+  if (lanes_) {
+    lanes_->stop();
   }
   shut_down_channels();
   if (tracking_started_) {
@@ -314,7 +302,7 @@ void SourceSession::Impl::finish() {
     control_.reset();
     loop_.reset();
   }
-  bulk_.reset();
+  lanes_.reset();
   urgent_.reset();
   ended_.store(true, std::memory_order_release);
 }
@@ -341,10 +329,9 @@ void SourceSession::Impl::fill_report(std::int64_t ended_ns) {
     report_.payload_bytes = urgent_->payload_bytes();
   }
   report_.wire_bytes =
-      (bulk_ ? bulk_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
-  report_.pages_sent_twice = sent_twice_.load(std::memory_order_relaxed);
+      (lanes_ ? lanes_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
   report_.channels = options_.channels;
-  fill_pages(report_, counters_, ledger_.unique_pages(), sent_as_zero_);
+  fill_pages(report_, plane_);
   const bool completed = machine_.state() == SourceState::kCompleted;
   if (completed) {
     check_books();

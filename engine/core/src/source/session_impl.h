@@ -18,6 +18,7 @@
 #include "machine/source_machine.h"
 #include "source/figures.h"
 #include "source/lanes.h"
+#include "source/plane.h"
 #include "source/urgent.h"
 
 namespace godwit::engine {
@@ -66,6 +67,8 @@ class SourceSession::Impl {
   /// Whether a cancel has interrupted what failed: no event then, look_around() takes the request.
   [[nodiscard]] bool interrupted(const Error& error) const;
   void on_link_error(const Error& error);
+  /// For the threads of the page channels.
+  SourceNotes notes();
   void error_from_thread(const Error& error);
   /// A page channel was refused.
   void refused_by_target(const wire::Refuse& refuse);
@@ -121,12 +124,7 @@ class SourceSession::Impl {
   const SourceOptions options_;
   SourceMachine machine_;
   std::deque<SourceEvent> events_;
-  DirtyLedger ledger_;
-  PageScheduler scheduler_;
-  RegionBitmaps sent_after_switch_;
-  RegionBitmaps sent_as_zero_;
-  std::atomic<std::uint64_t> sent_twice_{0};
-  BulkCounters counters_;
+  SourcePlane plane_;
 
   DirtySource* tracking_ = nullptr;
   bool tracking_started_ = false;
@@ -153,8 +151,6 @@ class SourceSession::Impl {
   SourceHandshake handshake_;
   wire::Running running_;
 
-  std::atomic<std::uint64_t> urgent_frame_bytes_{0};
-
   SourceStamps stamps_;
   std::int64_t round_began_ns_ = 0;
   std::int64_t progress_ns_ = 0;
@@ -165,14 +161,12 @@ class SourceSession::Impl {
   std::optional<Error> thread_error_;
   std::optional<wire::Refuse> thread_refusal_;
   std::unique_ptr<FrameChannel> control_;
-  std::unique_ptr<SourceBulk> bulk_;
+  std::unique_ptr<SourceLanes> lanes_;
   std::unique_ptr<SourceUrgent> urgent_;
 
   std::atomic<SourceState> state_{SourceState::kIdle};
   std::atomic<Fate> fate_{Fate::kOpen};
   std::atomic<bool> ended_{false};
-  std::atomic<bool> urgent_open_{false};
-  std::atomic<bool> switch_requested_{false};
   std::atomic<bool> cancel_requested_{false};
   std::atomic<std::uint32_t> round_{0};
   std::atomic<std::int64_t> rounds_began_ns_{0};

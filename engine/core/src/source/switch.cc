@@ -13,7 +13,7 @@ namespace godwit::engine {
 
 Status SourceSession::Impl::send_barrier() {
   set_thread_role(ThreadRole::kUrgent);
-  bulk_->send_barrier(++barrier_id_);
+  lanes_->send_barrier(++barrier_id_);
   ordered_ = Ordered::kBarrier;
   return {};
 }
@@ -73,14 +73,14 @@ Status SourceSession::Impl::send_state() {
       GODWIT_TRY(announce_populated(announce));
     }
   }
-  if (!pages_follow && ledger_.pending_pages() != 0) {
+  if (!pages_follow && plane_.ledger.pending_pages() != 0) {
     return fail(
         ErrorCode::kInternal, "final sync", "pages were written after the guest had stopped");
   }
-  pending_at_switch_ = ledger_.pending_pages();
+  pending_at_switch_ = plane_.ledger.pending_pages();
   urgent_->allow_requests();
   control_->send(wire::MessageType::kFinalSync,
-                 wire::FinalSync{pending_at_switch_, ledger_.pending_hash()});
+                 wire::FinalSync{pending_at_switch_, plane_.ledger.pending_hash()});
   stamps_.synced_ns = monotonic_ns();
   if (options_.injection.fault == InjectedFault::kBlackoutDelay) {
     std::this_thread::sleep_for(std::chrono::nanoseconds(options_.injection.delay_ns));
@@ -115,8 +115,8 @@ void SourceSession::Impl::cut(const char* why) {
 
 Status SourceSession::Impl::begin_stream() {
   set_thread_role(ThreadRole::kBulk);
-  scheduler_.prepare_background();
-  bulk_->start_stream();
+  plane_.scheduler.prepare_background();
+  lanes_->start_stream();
   ordered_ = Ordered::kStream;
   return {};
 }

@@ -23,17 +23,17 @@ constexpr std::uint32_t kPagesInARow = 16;
 
 }  // namespace
 
-SourceUrgent::SourceUrgent(Shared shared,
+SourceUrgent::SourceUrgent(SourcePlane& plane,
                            Transport& transport,
                            std::unique_ptr<Channel> channel,
                            wire::Hello hello,
-                           Events events)
-    : shared_(shared),
+                           SourceNotes notes)
+    : plane_(plane),
       transport_(transport),
       channel_(std::make_unique<FrameChannel>(std::move(channel), kUrgentBody, kUrgentReadAhead)),
       hello_(std::move(hello)),
-      events_(std::move(events)),
-      builder_(shared.memory, shared.options) {}
+      notes_(std::move(notes)),
+      builder_(plane.memory, plane.options) {}
 
 Status SourceUrgent::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
@@ -45,7 +45,7 @@ Status SourceUrgent::start() {
            [this](const Error& error) {
              // acquire: pairs with stop(), which may have caused the error.
              if (!stopping_.load(std::memory_order_acquire)) {
-               events_.failed(error);
+               notes_.failed(error);
              }
            }}));
   channel_->send(wire::MessageType::kHello, hello_);
@@ -66,7 +66,7 @@ void SourceUrgent::stop() {
 void SourceUrgent::run() {
   while (!stopping_.load(std::memory_order_acquire)) {
     if (auto ran = loop_->run_once(Deadline::never()); !ran) {
-      events_.failed(ran.error());
+      notes_.failed(ran.error());
       return;
     }
   }
@@ -75,13 +75,15 @@ void SourceUrgent::run() {
 Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   switch (frame.header.type) {
     case wire::MessageType::kWelcome: {
-      GODWIT_TRY(take_welcome(frame.body, hello_, *channel_, open_));
-      events_.opened();
+      GODWIT_TRY(take_welcome(frame.body, hello_, *channel_, answered_));
+      // release: pairs with is_open().
+      open_.store(true, std::memory_order_release);
+      notes_.progressed();
       return {};
     }
     case wire::MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(const auto refuse, wire::decode_refuse(frame.body));
-      events_.refused(refuse);
+      notes_.refused(refuse);
       return {};
     }
     case wire::MessageType::kPageRequest: {
@@ -98,7 +100,7 @@ Status SourceUrgent::on_frame(const wire::FrameView& frame) {
 void SourceUrgent::delay() const {
   constexpr std::int64_t kAwakeNs = 200'000;
   constexpr std::int64_t kSliceNs = 20'000'000;
-  const auto end = monotonic_ns() + shared_.options.injection.delay_ns;
+  const auto end = monotonic_ns() + plane_.options.injection.delay_ns;
   while (!stopping_.load(std::memory_order_acquire)) {
     const auto left = end - monotonic_ns();
     if (left <= 0) {
@@ -114,10 +116,10 @@ Status SourceUrgent::on_request(const wire::PageRequest& request) {
   if (!switched_.load(std::memory_order_acquire)) {
     return fail(ErrorCode::kProtocol, "page request", "a page was requested before the switch");
   }
-  if (shared_.options.injection.fault == InjectedFault::kFaultDelay) {
+  if (plane_.options.injection.fault == InjectedFault::kFaultDelay) {
     delay();
   }
-  const auto& sizes = shared_.ledger.region_pages();
+  const auto& sizes = plane_.ledger.region_pages();
   for (const auto page : request.pages) {
     if (page.region >= sizes.size() || page.index >= sizes[page.region]) {
       return fail(
@@ -127,12 +129,10 @@ Status SourceUrgent::on_request(const wire::PageRequest& request) {
               "region {} page {} lies outside the guest's memory", page.region, page.index));
     }
     const auto mask = 1ULL << (page.index % 64);
-    if (shared_.ledger.claim(page.region, page.index / 64, mask) != 0) {
+    if (plane_.ledger.claim(page.region, page.index / 64, mask) != 0) {
       demand_.fetch_add(1, std::memory_order_relaxed);
-      if ((shared_.sent_after_switch[page.region].set(page.index / 64, mask) & mask) != 0) {
-        shared_.sent_twice.fetch_add(1, std::memory_order_relaxed);
-      }
-    } else if (shared_.ledger.in_flight(page)) {
+      plane_.goes_after_switch(page.region, page.index);
+    } else if (plane_.ledger.in_flight(page)) {
       // The background stream holds it but has not handed it over yet: overtake. The target drops
       // the later copy.
       overtaken_.fetch_add(1, std::memory_order_relaxed);
@@ -143,7 +143,7 @@ Status SourceUrgent::on_request(const wire::PageRequest& request) {
       return fail(ErrorCode::kProtocol, "page request", "too many requests at once");
     }
     queue_.push_back(page);
-    shared_.scheduler.hint(page);
+    plane_.scheduler.hint(page);
   }
   pump();
   return {};
@@ -163,15 +163,15 @@ void SourceUrgent::pump() {
     queue_.pop_front();
   }
   builder_.build(plan, wire::PagePhase::kUrgent, false);
-  builder_.note_zero_pages(shared_.sent_as_zero);
+  builder_.note_zero_pages(plane_.sent_as_zero);
   // relaxed: a figure, read when this thread has ended.
   payload_bytes_.fetch_add(std::uint64_t{builder_.data_pages()} * kPageBytes,
                            std::memory_order_relaxed);
-  shared_.frame_bytes.fetch_add(builder_.body_length(), std::memory_order_relaxed);
+  plane_.counters.urgent_frame_bytes.fetch_add(builder_.body_length(), std::memory_order_relaxed);
   channel_->send_pages(builder_.parts(),
                        builder_.body_length(),
                        builder_.body_hash(),
-                       shared_.options.checksum ? 0 : wire::kNoBodyHash);
+                       plane_.options.checksum ? 0 : wire::kNoBodyHash);
 }
 
 }  // namespace godwit::engine

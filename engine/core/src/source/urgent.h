@@ -2,15 +2,13 @@
 
 #include <atomic>
 #include <deque>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <thread>
 
-#include "books/dirty_ledger.h"
-#include "books/page_scheduler.h"
 #include "link/frame_channel.h"
 #include "source/batch_builder.h"
+#include "source/notes.h"
+#include "source/plane.h"
 
 namespace godwit::engine {
 
@@ -19,32 +17,18 @@ namespace godwit::engine {
 /// stop from the migration thread; everything else inside its own.
 class SourceUrgent {
  public:
-  struct Shared {
-    const GuestMemory& memory;
-    const SourceOptions& options;
-    DirtyLedger& ledger;
-    PageScheduler& scheduler;
-    RegionBitmaps& sent_after_switch;
-    RegionBitmaps& sent_as_zero;
-    std::atomic<std::uint64_t>& sent_twice;
-    std::atomic<std::uint64_t>& frame_bytes;
-  };
-  /// Called from the urgent thread.
-  struct Events {
-    std::function<void()> opened;  ///< the target answered on the channel
-    std::function<void(const Error&)> failed;
-    std::function<void(const wire::Refuse&)> refused;
-  };
-  SourceUrgent(Shared shared,
+  SourceUrgent(SourcePlane& plane,
                Transport& transport,
                std::unique_ptr<Channel> channel,
                wire::Hello hello,
-               Events events);
+               SourceNotes notes);
   ~SourceUrgent() { stop(); }
   SourceUrgent(const SourceUrgent&) = delete;
   SourceUrgent& operator=(const SourceUrgent&) = delete;
   Status start();
   void stop();
+  /// The target has answered.
+  [[nodiscard]] bool is_open() const { return open_.load(std::memory_order_acquire); }
   /// From here on page content is immutable and requests are legal.
   void allow_requests() { switched_.store(true, std::memory_order_release); }
   void shut_down() { channel_->channel().shut_down(); }
@@ -66,15 +50,16 @@ class SourceUrgent {
   void pump();
   void delay() const;
 
-  Shared shared_;
+  SourcePlane& plane_;
   Transport& transport_;
   std::unique_ptr<EventLoop> loop_;  // lives as long as this object: stop() may wake it at any time
   std::unique_ptr<FrameChannel> channel_;
   wire::Hello hello_;
-  Events events_;
+  SourceNotes notes_;
   BatchBuilder builder_;
   std::deque<PageId> queue_;
-  bool open_ = false;  // the target has answered
+  bool answered_ = false;  // as open_, for this thread
+  std::atomic<bool> open_{false};
   std::atomic<bool> switched_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> demand_{0};
