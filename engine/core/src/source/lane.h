@@ -28,7 +28,6 @@ class SourceLane {
   Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index, Deadline deadline);
   Status start(const std::string& name);
   void stop();
-  void wake() { loop_->wake(); }
   void shut_down();
 
   /// Hands over an order with the announcements of all channels. Requires: the last one is done.

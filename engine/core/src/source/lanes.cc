@@ -86,12 +86,6 @@ void SourceLanes::halt() {
   halted_.store(true, std::memory_order_release);
 }
 
-void SourceLanes::wake() {
-  for (auto& lane : lanes_) {
-    lane->wake();
-  }
-}
-
 void SourceLanes::shut_down() {
   for (auto& lane : lanes_) {
     lane->shut_down();

@@ -50,7 +50,6 @@ class SourceLanes {
 
   /// Nothing more is sent: the migration ends.
   void halt();
-  void wake();
   void shut_down();
   /// Joins the lanes.
   void stop();

@@ -1,11 +1,8 @@
-#include <algorithm>
-
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 
-#include "policy/lanes.h"
 #include "target/session_impl.h"
 
 namespace godwit::engine {
@@ -76,7 +73,7 @@ Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel) {
 Status TargetSession::Impl::take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
   progress_ns_ = monotonic_ns();
   auto opened = hello.channel_kind == ChannelKind::kBulk
-                    ? open_bulk(std::move(channel), hello.channel_index)
+                    ? lanes_->add_channel(std::move(channel), hello.channel_index)
                     : open_urgent(std::move(channel));
   if (!opened) {
     // Not the peer's fault: it is told at once, and does not wait for the deadline.
@@ -84,14 +81,6 @@ Status TargetSession::Impl::take_pages(std::unique_ptr<Channel> channel, const w
     push(TargetEvent::kLocalError);
   }
   return opened;
-}
-
-Status TargetSession::Impl::open_bulk(std::unique_ptr<Channel> channel, std::uint32_t index) {
-  bulk_channels_[index] = std::move(channel);
-  // The lanes start, and answer, when all their channels are here.
-  return std::ranges::all_of(bulk_channels_, [](const auto& one) { return one != nullptr; })
-             ? start_lanes()
-             : Status{};
 }
 
 Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
@@ -107,41 +96,11 @@ Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
 
 TargetNotes TargetSession::Impl::notes() {
   return {.failed = [this](const Error& error) { note_from_thread(error); },
-          .opened = [this] { count_opened(); },
           .progressed = [this] { wake(); }};
 }
 
-Status TargetSession::Impl::start_lanes() {
-  const auto channels = static_cast<std::uint32_t>(bulk_channels_.size());
-  const auto lanes = lane_count(channels);
-  for (std::uint32_t i = 0; i < lanes; ++i) {
-    GODWIT_TRY_ASSIGN(auto loop, transport_.make_loop());
-    lanes_.push_back(std::make_unique<TargetBulk>(
-        *plane_,
-        std::move(loop),
-        handshake_.session(),
-        notes(),
-        TargetBulk::Options{
-            .channels = channels, .sweeps = i == 0, .trace_faults = options_.trace_faults}));
-  }
-  for (std::uint32_t i = 0; i < channels; ++i) {
-    GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(bulk_channels_[i]), i));
-  }
-  for (auto& lane : lanes_) {
-    GODWIT_TRY(lane->start());
-  }
-  return {};
-}
-
-void TargetSession::Impl::count_opened() {
-  opened_.fetch_add(1, std::memory_order_release);
-  wake();
-}
-
 bool TargetSession::Impl::all_open() const {
-  // acquire: pairs with count_opened().
-  return !lanes_.empty() && urgent_ &&
-         opened_.load(std::memory_order_acquire) == static_cast<int>(lanes_.size()) + 1;
+  return lanes_ && lanes_->all_open() && urgent_ && urgent_->is_open();
 }
 
 void TargetSession::Impl::on_link_error(const Error& error) {
@@ -262,12 +221,18 @@ Status TargetSession::Impl::create_machine(const MachineDescription& description
       return fail(ErrorCode::kRefused, "describe", "the memory layout differs from the source's");
     }
   }
-  bulk_channels_.resize(describe.bulk_channels);
   handshake_.expect(describe.bulk_channels);
   const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
   GODWIT_TRY_ASSIGN(auto states,
                     PageStates::create(pages, machine_parts_.placer->placing(), block));
   plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
+  lanes_ =
+      std::make_unique<TargetLanes>(*plane_,
+                                    transport_,
+                                    handshake_.session(),
+                                    notes(),
+                                    TargetLanes::Options{.channels = describe.bulk_channels,
+                                                         .trace_faults = options_.trace_faults});
   if (machine_parts_.faults) {
     GODWIT_TRY(machine_parts_.faults->arm());
   }

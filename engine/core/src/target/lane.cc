@@ -6,7 +6,7 @@
 
 namespace godwit::engine {
 
-TargetBulk::TargetBulk(TargetPlane& plane,
+TargetLane::TargetLane(TargetPlane& plane,
                        std::unique_ptr<EventLoop> loop,
                        wire::Welcome welcome,
                        TargetNotes notes,
@@ -18,7 +18,7 @@ TargetBulk::TargetBulk(TargetPlane& plane,
       options_(options),
       log_(options.trace_faults) {}
 
-Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
+Status TargetLane::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
   // Read ahead only the header: the body is then received in place and never moved.
   auto& slot = *slots_.emplace_back(std::make_unique<Slot>(
       Slot{std::make_unique<FrameChannel>(
@@ -32,7 +32,7 @@ Status TargetBulk::add_channel(std::unique_ptr<Channel> channel, std::uint32_t i
        .on_error = [this](const Error& error) { fail_unless_stopping(error); }});
 }
 
-Status TargetBulk::start() {
+Status TargetLane::start() {
   for (auto& slot : slots_) {
     slot->channel->send(wire::MessageType::kWelcome, welcome_);
   }
@@ -40,13 +40,13 @@ Status TargetBulk::start() {
   return {};
 }
 
-void TargetBulk::shut_down() {
+void TargetLane::shut_down() {
   for (auto& slot : slots_) {
     slot->channel->channel().shut_down();
   }
 }
 
-std::uint64_t TargetBulk::bytes_received() const {
+std::uint64_t TargetLane::bytes_received() const {
   std::uint64_t sum = 0;
   for (const auto& slot : slots_) {
     sum += slot->channel->channel().bytes_received();
@@ -54,18 +54,18 @@ std::uint64_t TargetBulk::bytes_received() const {
   return sum;
 }
 
-void TargetBulk::fail_unless_stopping(const Error& error) {
+void TargetLane::fail_unless_stopping(const Error& error) {
   // acquire: pairs with stop(), which may have caused the error.
   if (!stopping_.load(std::memory_order_acquire)) {
     notes_.failed(error);
   }
 }
 
-void TargetBulk::wake() {
+void TargetLane::wake() {
   loop_->wake();
 }
 
-void TargetBulk::stop() {
+void TargetLane::stop() {
   if (thread_.joinable()) {
     // release: pairs with the loads in the thread.
     stopping_.store(true, std::memory_order_release);
@@ -74,8 +74,10 @@ void TargetBulk::stop() {
   }
 }
 
-void TargetBulk::run() {
-  notes_.opened();
+void TargetLane::run() {
+  // release: pairs with is_open().
+  open_.store(true, std::memory_order_release);
+  notes_.progressed();
   bool swept = !options_.sweeps;
   while (!stopping_.load(std::memory_order_acquire)) {
     const bool sweep = !swept && plane_.switched();
@@ -93,7 +95,7 @@ void TargetBulk::run() {
   }
 }
 
-Status TargetBulk::on_frame(Slot& slot, const wire::FrameView& frame) {
+Status TargetLane::on_frame(Slot& slot, const wire::FrameView& frame) {
   switch (frame.header.type) {
     case wire::MessageType::kPages:
       return on_pages(slot, frame);
@@ -117,7 +119,7 @@ Status TargetBulk::on_frame(Slot& slot, const wire::FrameView& frame) {
   }
 }
 
-Status TargetBulk::on_pages(Slot& slot, const wire::FrameView& frame) {
+Status TargetLane::on_pages(Slot& slot, const wire::FrameView& frame) {
   GODWIT_TRY_ASSIGN(const auto batch, wire::decode_page_batch(frame.body));
   if (!plane_.switched()) {
     for (const auto& run : batch.runs()) {
@@ -132,7 +134,7 @@ Status TargetBulk::on_pages(Slot& slot, const wire::FrameView& frame) {
 }
 
 /// Before the switch a page has one channel: on another it could overtake its own announcement.
-Status TargetBulk::check_chunk(const Slot& slot, PageRun run) const {
+Status TargetLane::check_chunk(const Slot& slot, PageRun run) const {
   if (options_.channels == 1) {
     return {};
   }

@@ -11,30 +11,32 @@
 
 namespace godwit::engine {
 
-/// A bulk lane of the target: one thread that receives page frames and announcements of its
+/// One thread of the target's bulk channels: receives page frames and announcements of its
 /// channels, each in the order of its channel, places the pages, and, when the guest runs here and
 /// nothing else is to do, maps what is valid.
-class TargetBulk {
+class TargetLane {
  public:
   struct Options {
     std::uint32_t channels = 1;  ///< of the migration, for the chunk rule
     bool sweeps = true;          ///< one lane only
     std::size_t trace_faults = 0;
   };
-  TargetBulk(TargetPlane& plane,
+  TargetLane(TargetPlane& plane,
              std::unique_ptr<EventLoop> loop,
              wire::Welcome welcome,
              TargetNotes notes,
              Options options);
-  ~TargetBulk() { stop(); }
-  TargetBulk(const TargetBulk&) = delete;
-  TargetBulk& operator=(const TargetBulk&) = delete;
+  ~TargetLane() { stop(); }
+  TargetLane(const TargetLane&) = delete;
+  TargetLane& operator=(const TargetLane&) = delete;
   /// Before start() only. The answer to the source leaves when the lane runs.
   Status add_channel(std::unique_ptr<Channel> channel, std::uint32_t index);
   Status start();
   void stop();
   void wake();
   void shut_down();
+  /// Its thread runs.
+  [[nodiscard]] bool is_open() const { return open_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t bytes_received() const;
   [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
 
@@ -56,6 +58,7 @@ class TargetBulk {
   TargetNotes notes_;
   const Options options_;
   FaultLog log_;
+  std::atomic<bool> open_{false};
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };

@@ -106,7 +106,7 @@ void TargetSession::Impl::look_around() {
   // nothing a page.
   if (const auto patience = patience_ns(machine_.state(), options_.timeout_ns);
       patience && monotonic_ns() - progress_ns_ > *patience) {
-    const auto received = bulk_received();
+    const auto received = lanes_ ? lanes_->bytes_received() : 0;
     if (received != seen_bulk_bytes_) {
       seen_bulk_bytes_ = received;
       progress_ns_ = monotonic_ns();
@@ -120,14 +120,6 @@ void TargetSession::Impl::look_around() {
                "target");
     push(TargetEvent::kTimeout);
   }
-}
-
-std::uint64_t TargetSession::Impl::bulk_received() const {
-  std::uint64_t sum = 0;
-  for (const auto& lane : lanes_) {
-    sum += lane->bytes_received();
-  }
-  return sum;
 }
 
 void TargetSession::Impl::note_error(const Error& error, const char* side) {
@@ -260,9 +252,11 @@ void TargetSession::Impl::stop_threads() {
     urgent_->stop();
     take_log(urgent_->log());
   }
-  for (auto& lane : lanes_) {
-    lane->stop();
-    take_log(lane->log());
+  if (lanes_) {
+    lanes_->stop();
+    for (const auto& lane : lanes_->lanes()) {
+      take_log(lane->log());
+    }
   }
 }
 
@@ -281,8 +275,7 @@ void TargetSession::Impl::trace_faults() {
 
 void TargetSession::Impl::close_channels() {
   urgent_.reset();
-  lanes_.clear();
-  bulk_channels_.clear();
+  lanes_.reset();
 }
 
 void TargetSession::Impl::finish() {
@@ -303,9 +296,7 @@ void TargetSession::Impl::finish() {
   if (held && urgent_) {
     // The link is gone, the fault service stays: pages that are here are still mapped when the
     // guest touches them.
-    for (auto& lane : lanes_) {
-      lane->shut_down();
-    }
+    lanes_->shut_down();
     urgent_->shut_down();
   } else {
     if (!completed) {

@@ -18,14 +18,14 @@
 #include "link/handshake.h"
 #include "machine/target_machine.h"
 #include "policy/timeouts.h"
-#include "target/lane.h"
+#include "target/lanes.h"
 #include "target/urgent.h"
 
 namespace godwit::engine {
 
 // The control thread. It accepts channels until all are open, runs the machine
 // (machine/target_machine.h) on what the source says, and loads and starts the guest. Pages and
-// faults are other threads' (target/lane.h, target/urgent.h).
+// faults are other threads' (target/lanes.h, target/urgent.h).
 // Its members are in three files: the thread and the end in session.cc, connections and messages
 // in connect.cc, the switch in switch.cc.
 class TargetSession::Impl {
@@ -48,7 +48,6 @@ class TargetSession::Impl {
   void run();
   [[nodiscard]] Deadline deadline() const;
   void look_around();
-  [[nodiscard]] std::uint64_t bulk_received() const;
   void push(TargetEvent event) { events_.push_back(event); }
   void note_error(const Error& error, const char* side);
   void fire(TargetEvent event);
@@ -65,15 +64,12 @@ class TargetSession::Impl {
   Status take_channel(std::unique_ptr<Channel> channel, const wire::Hello& hello);
   Status take_control(std::unique_ptr<Channel> channel);
   Status take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello);
-  Status open_bulk(std::unique_ptr<Channel> channel, std::uint32_t index);
   Status open_urgent(std::unique_ptr<Channel> channel);
   TargetNotes notes();
-  Status start_lanes();
 
   // -------------------------------------------------------------------------- notes of the threads
   void wake();
   void note_from_thread(const Error& error);
-  void count_opened();
   [[nodiscard]] bool all_open() const;
   void take_notes();
   void on_link_error(const Error& error);
@@ -125,15 +121,13 @@ class TargetSession::Impl {
   std::unique_ptr<EventLoop> loop_;
   std::optional<Error> thread_error_;
   std::unique_ptr<FrameChannel> control_;
-  std::vector<std::unique_ptr<Channel>> bulk_channels_;  // by index, until the lanes start
-  std::vector<std::unique_ptr<TargetBulk>> lanes_;
+  std::unique_ptr<TargetLanes> lanes_;
   std::unique_ptr<TargetUrgent> urgent_;
 
   std::atomic<TargetState> state_{TargetState::kListening};
   std::atomic<bool> ended_{false};
   std::atomic<bool> described_{false};
   std::atomic<bool> abandoned_{false};
-  std::atomic<int> opened_{0};
   Greeter greeter_{std::min(kHelloNs, options_.timeout_ns), [this] { wake(); }};
   std::jthread thread_;
 };

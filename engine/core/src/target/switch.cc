@@ -24,9 +24,7 @@ Status TargetSession::Impl::final_sync(const wire::FinalSync& sync) {
                 "pages are to follow, though the description said that none would");
   }
   plane_->switch_over();
-  for (auto& lane : lanes_) {
-    lane->wake();  // one of them maps what is valid from now on
-  }
+  lanes_->wake();  // one of the lanes maps what is valid from now on
   return {};
 }
 

@@ -64,7 +64,9 @@ void TargetUrgent::fail_unless_stopping(const Error& error) {
 }
 
 void TargetUrgent::run() {
-  notes_.opened();
+  // release: pairs with is_open().
+  open_.store(true, std::memory_order_release);
+  notes_.progressed();
   while (!stopping_.load(std::memory_order_acquire)) {
     if (auto ran = loop_->run_once(Deadline::never()); !ran) {
       fail_unless_stopping(ran.error());

@@ -26,6 +26,8 @@ class TargetUrgent {
   ~TargetUrgent() { stop(); }
   Status start();
   void stop();
+  /// Its thread runs.
+  [[nodiscard]] bool is_open() const { return open_.load(std::memory_order_acquire); }
   void shut_down() { channel_->channel().shut_down(); }
   [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
 
@@ -45,6 +47,7 @@ class TargetUrgent {
   TargetNotes notes_;
   FaultLog log_;
   std::vector<PageId> wanted_;
+  std::atomic<bool> open_{false};
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };
