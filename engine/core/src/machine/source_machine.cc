@@ -10,73 +10,70 @@ namespace {
 using S = SourceState;
 using E = SourceEvent;
 
+constexpr auto row(S from, E event, S to, std::uint32_t actions) {
+  return std::array{SourceTransition{from, event, to, actions}};
+}
+
 // How a failure ends depends only on whether the guest has been stopped and whether the decision is
 // recorded.
-#define GODWIT_FAILS_UNTOUCHED(state)                                                    \
-  SourceTransition{S::state, E::kCancel, S::kFailed, kActClose},                         \
-      SourceTransition{S::state, E::kPeerAbort, S::kFailed, kActClose},                  \
-      SourceTransition{S::state, E::kLinkLost, S::kFailed, kActClose},                   \
-      SourceTransition{S::state, E::kTimeout, S::kFailed, kActClose}, SourceTransition { \
-    S::state, E::kLocalError, S::kFailed, kActClose                                      \
-  }
-#define GODWIT_ROLLS_BACK(state)                                                           \
-  SourceTransition{S::state, E::kCancel, S::kCancelling, kActSendCancel | kActResume},     \
-      SourceTransition{S::state, E::kPeerAbort, S::kRolledBack, kActResume | kActClose},   \
-      SourceTransition{S::state, E::kLinkLost, S::kRolledBack, kActResume | kActClose},    \
-      SourceTransition{                                                                    \
-          S::state, E::kTimeout, S::kRolledBack, kActSendCancel | kActResume | kActClose}, \
-      SourceTransition {                                                                   \
-    S::state, E::kLocalError, S::kRolledBack, kActSendCancel | kActResume | kActClose      \
-  }
-#define GODWIT_HOLDS(state)                                                          \
-  SourceTransition{S::state, E::kPeerAbort, S::kSuspended, kActHold | kActClose},    \
-      SourceTransition{S::state, E::kLinkLost, S::kSuspended, kActHold | kActClose}, \
-      SourceTransition {                                                             \
-    S::state, E::kLocalError, S::kSuspended, kActHold | kActClose                    \
-  }
+constexpr auto fails_untouched(S state) {
+  return concat(row(state, E::kCancel, S::kFailed, kActClose),
+                row(state, E::kPeerAbort, S::kFailed, kActClose),
+                row(state, E::kLinkLost, S::kFailed, kActClose),
+                row(state, E::kTimeout, S::kFailed, kActClose),
+                row(state, E::kLocalError, S::kFailed, kActClose));
+}
+constexpr auto rolls_back(S state) {
+  constexpr auto kGiveUp = kActSendCancel | kActResume | kActClose;
+  return concat(row(state, E::kCancel, S::kCancelling, kActSendCancel | kActResume),
+                row(state, E::kPeerAbort, S::kRolledBack, kActResume | kActClose),
+                row(state, E::kLinkLost, S::kRolledBack, kActResume | kActClose),
+                row(state, E::kTimeout, S::kRolledBack, kGiveUp),
+                row(state, E::kLocalError, S::kRolledBack, kGiveUp));
+}
+constexpr auto holds(S state) {
+  return concat(row(state, E::kPeerAbort, S::kSuspended, kActHold | kActClose),
+                row(state, E::kLinkLost, S::kSuspended, kActHold | kActClose),
+                row(state, E::kLocalError, S::kSuspended, kActHold | kActClose));
+}
 
-constexpr std::array kTable = {
-    SourceTransition{S::kIdle, E::kStart, S::kConnecting, kActConnect},
-    GODWIT_FAILS_UNTOUCHED(kConnecting),
-    SourceTransition{S::kConnecting, E::kConnected, S::kNegotiating, kActSendHello},
-    GODWIT_FAILS_UNTOUCHED(kNegotiating),
-    SourceTransition{S::kNegotiating, E::kWelcome, S::kSetup, kActDescribe},
-    GODWIT_ROLLS_BACK(kSetup),
-    SourceTransition{S::kSetup, E::kAccepted, S::kPrecopy, kActStartRounds},
-    GODWIT_ROLLS_BACK(kPrecopy),
-    SourceTransition{S::kPrecopy, E::kSwitchLive, S::kBarrier, kActSendBarrier},
-    SourceTransition{S::kPrecopy, E::kSwitchPaused, S::kFinalQuiesce, kActQuiesce},
-    GODWIT_ROLLS_BACK(kBarrier),
-    SourceTransition{S::kBarrier, E::kBarrierAcked, S::kQuiesce, kActQuiesce},
-    GODWIT_ROLLS_BACK(kQuiesce),
-    SourceTransition{S::kQuiesce, E::kQuiesced, S::kStateTransfer, kActSendState},
-    GODWIT_ROLLS_BACK(kFinalQuiesce),
-    SourceTransition{S::kFinalQuiesce, E::kQuiesced, S::kFinalRound, kActStartRounds},
-    GODWIT_ROLLS_BACK(kFinalRound),
-    SourceTransition{S::kFinalRound, E::kRoundDone, S::kFinalBarrier, kActSendBarrier},
-    GODWIT_ROLLS_BACK(kFinalBarrier),
-    SourceTransition{S::kFinalBarrier, E::kBarrierAcked, S::kStateTransfer, kActSendState},
-    GODWIT_ROLLS_BACK(kStateTransfer),
-    // The commit point: the decision is recorded before the first byte of COMMIT leaves.
-    SourceTransition{S::kStateTransfer, E::kReady, S::kHandover, kActDecide | kActSendCommit},
-    GODWIT_HOLDS(kHandover),
-    SourceTransition{S::kHandover, E::kRunning, S::kPostcopy, kActStream},
-    SourceTransition{S::kHandover, E::kNotStarted, S::kRolledBack, kActResume | kActClose},
-    GODWIT_HOLDS(kPostcopy),
-    SourceTransition{S::kPostcopy, E::kAllSent, S::kDraining, 0},
-    SourceTransition{S::kPostcopy, E::kComplete, S::kCompleted, kActFinish},
-    GODWIT_HOLDS(kDraining),
-    SourceTransition{S::kDraining, E::kComplete, S::kCompleted, kActFinish},
-    SourceTransition{S::kCancelling, E::kCancelAcked, S::kRolledBack, kActClose},
-    SourceTransition{S::kCancelling, E::kPeerAbort, S::kRolledBack, kActClose},
-    SourceTransition{S::kCancelling, E::kLinkLost, S::kRolledBack, kActClose},
-    SourceTransition{S::kCancelling, E::kTimeout, S::kRolledBack, kActClose},
-    SourceTransition{S::kCancelling, E::kLocalError, S::kRolledBack, kActClose},
-};
-
-#undef GODWIT_FAILS_UNTOUCHED
-#undef GODWIT_ROLLS_BACK
-#undef GODWIT_HOLDS
+constexpr auto kTable =
+    concat(row(S::kIdle, E::kStart, S::kConnecting, kActConnect),
+           fails_untouched(S::kConnecting),
+           row(S::kConnecting, E::kConnected, S::kNegotiating, kActSendHello),
+           fails_untouched(S::kNegotiating),
+           row(S::kNegotiating, E::kWelcome, S::kSetup, kActDescribe),
+           rolls_back(S::kSetup),
+           row(S::kSetup, E::kAccepted, S::kPrecopy, kActStartRounds),
+           rolls_back(S::kPrecopy),
+           row(S::kPrecopy, E::kSwitchLive, S::kBarrier, kActSendBarrier),
+           row(S::kPrecopy, E::kSwitchPaused, S::kFinalQuiesce, kActQuiesce),
+           rolls_back(S::kBarrier),
+           row(S::kBarrier, E::kBarrierAcked, S::kQuiesce, kActQuiesce),
+           rolls_back(S::kQuiesce),
+           row(S::kQuiesce, E::kQuiesced, S::kStateTransfer, kActSendState),
+           rolls_back(S::kFinalQuiesce),
+           row(S::kFinalQuiesce, E::kQuiesced, S::kFinalRound, kActStartRounds),
+           rolls_back(S::kFinalRound),
+           row(S::kFinalRound, E::kRoundDone, S::kFinalBarrier, kActSendBarrier),
+           rolls_back(S::kFinalBarrier),
+           row(S::kFinalBarrier, E::kBarrierAcked, S::kStateTransfer, kActSendState),
+           rolls_back(S::kStateTransfer),
+           // The commit point: the decision is recorded before the first byte of COMMIT leaves.
+           row(S::kStateTransfer, E::kReady, S::kHandover, kActDecide | kActSendCommit),
+           holds(S::kHandover),
+           row(S::kHandover, E::kRunning, S::kPostcopy, kActStream),
+           row(S::kHandover, E::kNotStarted, S::kRolledBack, kActResume | kActClose),
+           holds(S::kPostcopy),
+           row(S::kPostcopy, E::kAllSent, S::kDraining, 0),
+           row(S::kPostcopy, E::kComplete, S::kCompleted, kActFinish),
+           holds(S::kDraining),
+           row(S::kDraining, E::kComplete, S::kCompleted, kActFinish),
+           row(S::kCancelling, E::kCancelAcked, S::kRolledBack, kActClose),
+           row(S::kCancelling, E::kPeerAbort, S::kRolledBack, kActClose),
+           row(S::kCancelling, E::kLinkLost, S::kRolledBack, kActClose),
+           row(S::kCancelling, E::kTimeout, S::kRolledBack, kActClose),
+           row(S::kCancelling, E::kLocalError, S::kRolledBack, kActClose));
 
 constexpr SourceTransition kEarlyCommit{
     S::kStateTransfer, E::kQuiesced, S::kHandover, kActDecide | kActSendCommit};
@@ -93,12 +90,12 @@ const SourceTransition* SourceMachine::on(SourceEvent event) {
     decided_ = true;
     return &kEarlyCommit;
   }
-  const auto* row = find_row(kTable, state_, event);
-  if (row != nullptr) {
-    state_ = row->to;
-    decided_ = decided_ || (row->actions & kActDecide) != 0;
+  const auto* found = find_row(kTable, state_, event);
+  if (found != nullptr) {
+    state_ = found->to;
+    decided_ = decided_ || (found->actions & kActDecide) != 0;
   }
-  return row;
+  return found;
 }
 
 bool SourceMachine::ended() const {

@@ -10,44 +10,44 @@ namespace {
 using S = TargetState;
 using E = TargetEvent;
 
-// Before READY the source may always go on with the guest, so the target throws everything away.
-#define GODWIT_DISCARDS(state)                                                          \
-  TargetTransition{S::state, E::kCancel, S::kCancelled, kTgtAckCancel | kTgtDiscard},   \
-      TargetTransition{S::state, E::kPeerAbort, S::kFailed, kTgtDiscard},               \
-      TargetTransition{S::state, E::kLinkLost, S::kFailed, kTgtDiscard},                \
-      TargetTransition{S::state, E::kTimeout, S::kFailed, kTgtSendAbort | kTgtDiscard}, \
-      TargetTransition {                                                                \
-    S::state, E::kLocalError, S::kFailed, kTgtSendAbort | kTgtDiscard                   \
-  }
+constexpr auto row(S from, E event, S to, std::uint32_t actions) {
+  return std::array{TargetTransition{from, event, to, actions}};
+}
 
-constexpr std::array kTable = {
-    TargetTransition{S::kListening, E::kHello, S::kNegotiating, kTgtWelcome},
-    TargetTransition{S::kListening, E::kLocalError, S::kFailed, kTgtDiscard},
-    GODWIT_DISCARDS(kNegotiating),
-    TargetTransition{S::kNegotiating, E::kDescribed, S::kSetup, kTgtAccept},
-    TargetTransition{S::kNegotiating, E::kRefused, S::kFailed, kTgtRefuse | kTgtDiscard},
-    GODWIT_DISCARDS(kSetup),
-    TargetTransition{S::kSetup, E::kChannelsOpen, S::kReceiving, 0},
-    GODWIT_DISCARDS(kReceiving),
-    TargetTransition{S::kReceiving, E::kFinalSync, S::kLoading, kTgtLoad},
-    GODWIT_DISCARDS(kLoading),
-    TargetTransition{S::kLoading, E::kLoaded, S::kReady, kTgtSendReady},
-    TargetTransition{S::kLoading, E::kLoadFailed, S::kFailed, kTgtSendAbort | kTgtDiscard},
+// Before READY the source may always go on with the guest, so the target throws everything away.
+constexpr auto discards(S state) {
+  return concat(row(state, E::kCancel, S::kCancelled, kTgtAckCancel | kTgtDiscard),
+                row(state, E::kPeerAbort, S::kFailed, kTgtDiscard),
+                row(state, E::kLinkLost, S::kFailed, kTgtDiscard),
+                row(state, E::kTimeout, S::kFailed, kTgtSendAbort | kTgtDiscard),
+                row(state, E::kLocalError, S::kFailed, kTgtSendAbort | kTgtDiscard));
+}
+
+constexpr auto kTable = concat(
+    row(S::kListening, E::kHello, S::kNegotiating, kTgtWelcome),
+    row(S::kListening, E::kLocalError, S::kFailed, kTgtDiscard),
+    discards(S::kNegotiating),
+    row(S::kNegotiating, E::kDescribed, S::kSetup, kTgtAccept),
+    row(S::kNegotiating, E::kRefused, S::kFailed, kTgtRefuse | kTgtDiscard),
+    discards(S::kSetup),
+    row(S::kSetup, E::kChannelsOpen, S::kReceiving, 0),
+    discards(S::kReceiving),
+    row(S::kReceiving, E::kFinalSync, S::kLoading, kTgtLoad),
+    discards(S::kLoading),
+    row(S::kLoading, E::kLoaded, S::kReady, kTgtSendReady),
+    row(S::kLoading, E::kLoadFailed, S::kFailed, kTgtSendAbort | kTgtDiscard),
     // READY is out: the source may have decided, so nothing here may be thrown away or started
     // without its word.
-    TargetTransition{S::kReady, E::kCommit, S::kRunning, kTgtRun},
-    TargetTransition{S::kReady, E::kCancel, S::kCancelled, kTgtAckCancel | kTgtDiscard},
-    TargetTransition{S::kReady, E::kPeerAbort, S::kFailed, kTgtDiscard},
-    TargetTransition{S::kReady, E::kLinkLost, S::kInDoubt, kTgtHold},
-    TargetTransition{S::kReady, E::kTimeout, S::kInDoubt, kTgtHold},
-    TargetTransition{S::kReady, E::kLocalError, S::kInDoubt, kTgtHold},
-    TargetTransition{S::kRunning, E::kAllPresent, S::kCompleted, kTgtComplete},
-    TargetTransition{S::kRunning, E::kLinkLost, S::kSuspended, kTgtHold},
-    TargetTransition{S::kRunning, E::kPeerAbort, S::kSuspended, kTgtHold},
-    TargetTransition{S::kRunning, E::kLocalError, S::kSuspended, kTgtHold},
-};
-
-#undef GODWIT_DISCARDS
+    row(S::kReady, E::kCommit, S::kRunning, kTgtRun),
+    row(S::kReady, E::kCancel, S::kCancelled, kTgtAckCancel | kTgtDiscard),
+    row(S::kReady, E::kPeerAbort, S::kFailed, kTgtDiscard),
+    row(S::kReady, E::kLinkLost, S::kInDoubt, kTgtHold),
+    row(S::kReady, E::kTimeout, S::kInDoubt, kTgtHold),
+    row(S::kReady, E::kLocalError, S::kInDoubt, kTgtHold),
+    row(S::kRunning, E::kAllPresent, S::kCompleted, kTgtComplete),
+    row(S::kRunning, E::kLinkLost, S::kSuspended, kTgtHold),
+    row(S::kRunning, E::kPeerAbort, S::kSuspended, kTgtHold),
+    row(S::kRunning, E::kLocalError, S::kSuspended, kTgtHold));
 
 }  // namespace
 
@@ -56,11 +56,11 @@ std::span<const TargetTransition> TargetMachine::table() {
 }
 
 const TargetTransition* TargetMachine::on(TargetEvent event) {
-  const auto* row = find_row(kTable, state_, event);
-  if (row != nullptr) {
-    state_ = row->to;
+  const auto* found = find_row(kTable, state_, event);
+  if (found != nullptr) {
+    state_ = found->to;
   }
-  return row;
+  return found;
 }
 
 bool TargetMachine::ended() const {
