@@ -164,7 +164,6 @@ void SimSource::act(std::uint32_t actions) {
   }
   if (with(engine::kActFinish)) {
     send(ChannelName::kControl, {K::kFinish});
-    close();
   }
   if (with(engine::kActSendCancel)) {
     send(ChannelName::kControl, {K::kCancel});

@@ -39,6 +39,7 @@ constexpr auto holds(S state) {
 
 constexpr auto kTable =
     concat(row(S::kIdle, E::kStart, S::kConnecting, kActConnect),
+           row(S::kIdle, E::kLocalError, S::kFailed, kActClose),
            fails_untouched(S::kConnecting),
            row(S::kConnecting, E::kConnected, S::kNegotiating, kActSendHello),
            fails_untouched(S::kNegotiating),
@@ -66,9 +67,9 @@ constexpr auto kTable =
            row(S::kHandover, E::kNotStarted, S::kRolledBack, kActResume | kActClose),
            holds(S::kPostcopy),
            row(S::kPostcopy, E::kAllSent, S::kDraining, 0),
-           row(S::kPostcopy, E::kComplete, S::kCompleted, kActFinish),
+           row(S::kPostcopy, E::kComplete, S::kCompleted, kActFinish | kActClose),
            holds(S::kDraining),
-           row(S::kDraining, E::kComplete, S::kCompleted, kActFinish),
+           row(S::kDraining, E::kComplete, S::kCompleted, kActFinish | kActClose),
            row(S::kCancelling, E::kCancelAcked, S::kRolledBack, kActClose),
            row(S::kCancelling, E::kPeerAbort, S::kRolledBack, kActClose),
            row(S::kCancelling, E::kLinkLost, S::kRolledBack, kActClose),

@@ -29,11 +29,11 @@ Status SourceSession::Impl::connect() {
   control_ =
       std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead);
   GODWIT_TRY(control_->attach(
-      *loop_,
+      *runner_.loop(),
       {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
        .on_sent = [this] { maybe_cut(); },
        .on_error = [this](const Error& error) { on_link_error(error); }}));
-  push(SourceEvent::kConnected);
+  runner_.push(SourceEvent::kConnected);
   return {};
 }
 
@@ -74,60 +74,47 @@ Status SourceSession::Impl::open_channels() {
 }
 
 SourceNotes SourceSession::Impl::notes() {
-  return {.failed = [this](const Error& error) { error_from_thread(error); },
-          .refused = [this](const wire::Refuse& refuse) { refused_by_target(refuse); },
-          .progressed = [this] { wake(); }};
+  return {.failed = [this](const Error& error) { runner_.fail(error); },
+          .refused =
+              [this](const wire::Refuse& refuse) {
+                {
+                  const std::lock_guard lock(refusal_mutex_);
+                  refusal_ = refuse;
+                }
+                runner_.wake();
+              },
+          .progressed = [this] { runner_.wake(); }};
 }
 
 void SourceSession::Impl::on_link_error(const Error& error) {
-  if (machine_.state() == SourceState::kCompleted) {
+  if (runner_.state() == SourceState::kCompleted) {
     return;
   }
-  note_error(error, "source");
-  push(SourceEvent::kLinkLost);
+  runner_.note_error(error);
+  runner_.push(SourceEvent::kLinkLost);
 }
 
-void SourceSession::Impl::error_from_thread(const Error& error) {
-  {
-    const std::lock_guard lock(loop_mutex_);
-    if (!thread_error_) {
-      thread_error_ = error;
-    }
-  }
-  wake();
-}
-
-void SourceSession::Impl::refused_by_target(const wire::Refuse& refuse) {
-  {
-    const std::lock_guard lock(loop_mutex_);
-    thread_refusal_ = refuse;
-  }
-  wake();
-}
-
-void SourceSession::Impl::take_error() {
-  std::optional<Error> error;
+void SourceSession::Impl::take_failures() {
   std::optional<wire::Refuse> refusal;
   {
-    const std::lock_guard lock(loop_mutex_);
-    error.swap(thread_error_);
-    refusal.swap(thread_refusal_);
+    const std::lock_guard lock(refusal_mutex_);
+    refusal.swap(refusal_);
   }
   if (refusal) {
     peer_gave_up(refusal->code, refusal->phase, refusal->text);
   }
-  if (error) {
+  if (const auto error = runner_.take_failure()) {
     on_link_error(*error);
   }
 }
 
 Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
-  progress_ns_ = monotonic_ns();
+  runner_.progressed();
   using wire::MessageType;
   switch (frame.header.type) {
     case MessageType::kWelcome:
       GODWIT_TRY(handshake_.take_session(frame.body, *control_));
-      push(SourceEvent::kWelcome);
+      runner_.push(SourceEvent::kWelcome);
       return {};
     case MessageType::kAccept: {
       GODWIT_TRY_ASSIGN(auto accept, wire::decode_accept(frame.body));
@@ -137,7 +124,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
           accept.prealloc_ns, static_cast<std::uint64_t>(monotonic_ns() - stamps_.began_ns)));
       report_.target.prealloc_ns = stamps_.prealloc_ns;
       target_maps_ = accept.placing_maps;
-      if (machine_.state() != SourceState::kSetup || lanes_) {
+      if (runner_.state() != SourceState::kSetup || lanes_) {
         return fail(ErrorCode::kProtocol, "accept", "out of place");
       }
       // Rounds begin when the target has answered on all page channels: see look_around().
@@ -158,25 +145,25 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       GODWIT_TRY(check_epoch(frame, "RUNNING"));
       GODWIT_TRY_ASSIGN(running_, wire::decode_running(frame.body));
       stamps_.running_received_ns = monotonic_ns();
-      push(SourceEvent::kRunning);
+      runner_.push(SourceEvent::kRunning);
       return {};
     }
     case MessageType::kNotStarted: {
       // The one message that lets the source run its guest again after the decision.
       GODWIT_TRY(check_epoch(frame, "NOT_STARTED"));
       GODWIT_TRY_ASSIGN(auto not_started, wire::decode_not_started(frame.body));
-      note_error(make_error(not_started.code, "target", not_started.text), "target");
-      push(SourceEvent::kNotStarted);
+      runner_.note_error(make_error(not_started.code, "target", not_started.text), "target");
+      runner_.push(SourceEvent::kNotStarted);
       return {};
     }
     case MessageType::kComplete: {
       GODWIT_TRY_ASSIGN(const auto complete, wire::decode_complete(frame.body));
       take_figures(complete, report_.target);
-      push(SourceEvent::kComplete);
+      runner_.push(SourceEvent::kComplete);
       return {};
     }
     case MessageType::kCancelAck:
-      push(SourceEvent::kCancelAcked);
+      runner_.push(SourceEvent::kCancelAcked);
       return {};
     case MessageType::kRefuse: {
       GODWIT_TRY_ASSIGN(auto refuse, wire::decode_refuse(frame.body));
@@ -202,26 +189,23 @@ Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char
 
 /// What is known already comes before the decision: a link that is broken, a cancel.
 void SourceSession::Impl::on_ready() {
-  take_error();
+  take_failures();
   auto fate = Fate::kOpen;
   if (control_->broken() ||
       !fate_.compare_exchange_strong(fate, Fate::kDecided, std::memory_order_acq_rel)) {
     return;
   }
-  push(SourceEvent::kReady);
+  runner_.push(SourceEvent::kReady);
 }
 
 void SourceSession::Impl::peer_gave_up(ErrorCode code,
                                        std::uint16_t phase,
                                        const std::string& text) {
-  if (!report_.error) {
-    const auto state = phase >= 1 && phase <= static_cast<std::uint16_t>(TargetState::kFailed)
-                           ? static_cast<TargetState>(phase)
-                           : TargetState::kFailed;
-    report_.error =
-        EndError{make_error(code, "target", text), "target", std::string(to_string(state))};
-  }
-  push(SourceEvent::kPeerAbort);
+  const auto state = phase >= 1 && phase <= static_cast<std::uint16_t>(TargetState::kFailed)
+                         ? static_cast<TargetState>(phase)
+                         : TargetState::kFailed;
+  runner_.keep_error({make_error(code, "target", text), "target", std::string(to_string(state))});
+  runner_.push(SourceEvent::kPeerAbort);
 }
 
 }  // namespace godwit::engine

@@ -21,12 +21,12 @@ constexpr std::size_t kMostLost = 64;
 }  // namespace
 
 Status SourceSession::Impl::begin_rounds() {
-  if (machine_.state() != SourceState::kFinalRound) {
+  if (runner_.state() != SourceState::kFinalRound) {
     // The handshake has deadlines; the rounds have time, and guests want the cores.
     set_thread_role(ThreadRole::kBulk);
   }
   rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
-  if (machine_.state() == SourceState::kFinalRound) {
+  if (runner_.state() == SourceState::kFinalRound) {
     // The guest is stopped: what is left goes now, inside the blackout.
     GODWIT_TRY(sync_dirty(in_band()));
     if (tracking_ == nullptr) {
@@ -37,7 +37,7 @@ Status SourceSession::Impl::begin_rounds() {
   }
   stamps_.precopy_began_ns = monotonic_ns();
   if (options_.mode == Mode::kStopAndCopy) {
-    push(SourceEvent::kSwitchPaused);
+    runner_.push(SourceEvent::kSwitchPaused);
     return {};
   }
   if (tracking_ != nullptr) {
@@ -48,7 +48,7 @@ Status SourceSession::Impl::begin_rounds() {
     GODWIT_TRY(announce_populated(in_band()));
   }
   if (options_.mode == Mode::kPostcopy) {
-    push(SourceEvent::kSwitchLive);
+    runner_.push(SourceEvent::kSwitchLive);
     return {};
   }
   begin_round();
@@ -124,22 +124,21 @@ void SourceSession::Impl::begin_round() {
   pages_before_round_ = plane_.counters.precopy_pages.load(std::memory_order_relaxed);
   bytes_before_round_ = plane_.counters.frame_bytes.load(std::memory_order_relaxed);
   round_.fetch_add(1, std::memory_order_relaxed);
-  lanes_->start_round(machine_.state() == SourceState::kPrecopy);
+  lanes_->start_round(runner_.state() == SourceState::kPrecopy);
   ordered_ = Ordered::kRound;
 }
 
 void SourceSession::Impl::step(const Status& status) {
   if (!status) {
-    note_error(status.error(), "source");
-    push(SourceEvent::kLocalError);
+    runner_.note_error(status.error());
+    runner_.push(SourceEvent::kLocalError);
   }
 }
 
 void SourceSession::Impl::order_done(Ordered ordered) {
   switch (ordered) {
     case Ordered::kRound:
-      if (machine_.state() == SourceState::kPrecopy ||
-          machine_.state() == SourceState::kFinalRound) {
+      if (runner_.state() == SourceState::kPrecopy || runner_.state() == SourceState::kFinalRound) {
         step(end_round());
       }
       break;
@@ -147,7 +146,7 @@ void SourceSession::Impl::order_done(Ordered ordered) {
       step(barrier_passed());
       break;
     case Ordered::kStream:
-      push(SourceEvent::kAllSent);
+      runner_.push(SourceEvent::kAllSent);
       break;
     case Ordered::kNothing:
       break;
@@ -160,9 +159,9 @@ Status SourceSession::Impl::end_round() {
   round.ns = monotonic_ns() - round_began_ns_;
   round.pages = plane_.counters.precopy_pages.load(std::memory_order_relaxed) - pages_before_round_;
   round.bytes = plane_.counters.frame_bytes.load(std::memory_order_relaxed) - bytes_before_round_;
-  if (machine_.state() == SourceState::kFinalRound) {
+  if (runner_.state() == SourceState::kFinalRound) {
     report_.rounds.push_back(round);
-    push(SourceEvent::kRoundDone);
+    runner_.push(SourceEvent::kRoundDone);
     return {};
   }
   GODWIT_TRY(sync_dirty(in_band()));
@@ -187,11 +186,11 @@ Status SourceSession::Impl::end_round() {
       begin_round();
       break;
     case Verdict::kSwitchLive:
-      push(SourceEvent::kSwitchLive);
+      runner_.push(SourceEvent::kSwitchLive);
       break;
     case Verdict::kSwitchPaused:
       report_.downtime_limit_met = fits_downtime(options_, end);
-      push(SourceEvent::kSwitchPaused);
+      runner_.push(SourceEvent::kSwitchPaused);
       break;
     case Verdict::kGiveUp:
       return fail(

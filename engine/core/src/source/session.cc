@@ -11,7 +11,21 @@
 namespace godwit::engine {
 namespace {
 
-constexpr std::size_t kStatesUsually = 16;
+/// Only a peer can bring an event that is not legal; a late echo of a cancel is harmless.
+std::optional<SourceEvent> on_illegal(SourceState state, SourceEvent event) {
+  switch (event) {
+    case SourceEvent::kReady:
+    case SourceEvent::kRunning:
+    case SourceEvent::kComplete:
+    case SourceEvent::kAccepted:
+    case SourceEvent::kBarrierAcked:
+    case SourceEvent::kNotStarted:
+      return state == SourceState::kCancelling ? std::nullopt
+                                               : std::optional(SourceEvent::kLinkLost);
+    default:
+      return std::nullopt;
+  }
+}
 
 }  // namespace
 
@@ -19,18 +33,23 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
     : guest_(guest),
       transport_(transport),
       options_(std::move(options)),
+      runner_("source",
+              options_.timeout_ns,
+              {.perform = [this](const SourceTransition& row) { perform(row); },
+               .look_around = [this] { look_around(); },
+               .patience_ns = [this] { return patience_here(); },
+               .pages_moved_ns = [this] { return lanes_ ? lanes_->progress_ns() : 0; },
+               .on_illegal = on_illegal}),
       plane_(guest.memory(), options_),
-      handshake_(options_.checksum) {
-  report_.trace.states.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
-}
+      handshake_(options_.checksum) {}
 
 void SourceSession::Impl::start() {
   auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
   if (!thread) {
     stamps_.began_ns = monotonic_ns();
-    note_error(thread.error(), "source");
-    fire(SourceEvent::kStart, false);
-    fire(SourceEvent::kLocalError, false);
+    runner_.note_error(thread.error());
+    runner_.push(SourceEvent::kLocalError);
+    runner_.fire_all();
     finish();
     return;
   }
@@ -46,7 +65,7 @@ const MigrationReport& SourceSession::Impl::wait() {
 
 void SourceSession::Impl::request_switch() {
   plane_.switch_requested.store(true, std::memory_order_release);  // pairs with the lanes' load
-  wake();
+  runner_.wake();
 }
 
 bool SourceSession::Impl::request_cancel() {
@@ -58,7 +77,7 @@ bool SourceSession::Impl::request_cancel() {
   }
   cancel_requested_.store(true, std::memory_order_release);
   transport_.interrupt();
-  wake();
+  runner_.wake();
   return true;
 }
 
@@ -84,133 +103,41 @@ Progress SourceSession::Impl::progress() const {
   return progress;
 }
 
-void SourceSession::Impl::wake() {
-  const std::lock_guard lock(loop_mutex_);
-  if (loop_ != nullptr) {
-    loop_->wake();
-  }
-}
-
 void SourceSession::Impl::run() {
   stamps_.began_ns = monotonic_ns();
-  progress_ns_ = stamps_.began_ns;
-  auto loop = transport_.make_loop();
-  if (!loop) {
-    note_error(loop.error(), "source");
-    fire(SourceEvent::kStart, false);
-    push(SourceEvent::kLocalError);
+  if (auto loop = transport_.make_loop()) {
+    runner_.open_loop(std::move(*loop));
+    runner_.push(SourceEvent::kStart);
   } else {
-    const std::lock_guard lock(loop_mutex_);
-    loop_ = std::move(*loop);
+    runner_.note_error(loop.error());
+    runner_.push(SourceEvent::kLocalError);
   }
-  if (loop_ != nullptr) {
-    push(SourceEvent::kStart);
-  }
-  while (true) {
-    while (!events_.empty() && !machine_.ended()) {
-      const auto event = events_.front();
-      events_.pop_front();
-      fire(event, true);
-    }
-    if (machine_.ended()) {
-      break;
-    }
-    look_around();
-    if (events_.empty()) {
-      wait_for_events();
-    }
-  }
+  runner_.run();
   finish();
-}
-
-void SourceSession::Impl::wait_for_events() {
-  const auto patience = patience_here();
-  const auto deadline = patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
-  if (auto ran = loop_->run_once(deadline); !ran) {
-    note_error(ran.error(), "source");
-    push(SourceEvent::kLocalError);
-  }
 }
 
 std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
   const bool populating = options_.prealloc && lanes_ == nullptr;
-  return patience_ns(machine_.state(),
+  return patience_ns(runner_.state(),
                      options_.timeout_ns,
                      populating ? guest_.memory().page_count() * kPageBytes : 0);
 }
 
 void SourceSession::Impl::look_around() {
-  take_error();
-  if (machine_.state() == SourceState::kSetup && !accepted_ && lanes_ && lanes_->all_open() &&
+  take_failures();
+  if (runner_.state() == SourceState::kSetup && !accepted_ && lanes_ && lanes_->all_open() &&
       urgent_ && urgent_->is_open()) {
     accepted_ = true;
-    push(SourceEvent::kAccepted);
+    runner_.push(SourceEvent::kAccepted);
   }
   if (ordered_ != Ordered::kNothing && lanes_->done()) {
     order_done(std::exchange(ordered_, Ordered::kNothing));
   }
-  if (cancel_requested_.exchange(false, std::memory_order_acq_rel) && !machine_.decided() &&
-      machine_.state() != SourceState::kCancelling) {
+  if (cancel_requested_.exchange(false, std::memory_order_acq_rel) &&
+      !runner_.machine().decided() && runner_.state() != SourceState::kCancelling) {
     cancelled_ = true;
-    note_error(make_error(ErrorCode::kCancelled, "cancel", "cancelled on request"), "source");
-    push(SourceEvent::kCancel);
-    return;
-  }
-  if (const auto patience = patience_here();
-      patience && monotonic_ns() - progress_ns_ > *patience) {
-    // The lanes' progress is looked at only when the time has come.
-    if (lanes_ && lanes_->progress_ns() > progress_ns_) {
-      progress_ns_ = lanes_->progress_ns();
-      return;
-    }
-    note_error(make_error(ErrorCode::kTimeout,
-                          "deadline",
-                          fmt::format("no progress for {} ms in phase {}",
-                                      options_.timeout_ns / 1'000'000,
-                                      to_string(machine_.state()))),
-               "source");
-    progress_ns_ = monotonic_ns();
-    push(SourceEvent::kTimeout);
-  }
-}
-
-void SourceSession::Impl::note_error(const Error& error, const char* side) {
-  if (!report_.error) {
-    report_.error = EndError{error, side, std::string(to_string(machine_.state()))};
-    log_error("source: {} in phase {}", error.message(), to_string(machine_.state()));
-  }
-}
-
-void SourceSession::Impl::fire(SourceEvent event, bool act) {
-  const auto before = machine_.state();
-  const auto* transition = machine_.on(event);
-  if (transition == nullptr) {
-    // Only a peer can bring an event that is not legal: a late echo of a cancel is the one that
-    // is harmless.
-    if (event == SourceEvent::kReady || event == SourceEvent::kRunning ||
-        event == SourceEvent::kComplete || event == SourceEvent::kAccepted ||
-        event == SourceEvent::kBarrierAcked || event == SourceEvent::kNotStarted) {
-      if (before != SourceState::kCancelling) {
-        note_error(
-            make_error(
-                ErrorCode::kProtocol,
-                "message",
-                fmt::format("{} is not legal in phase {}", to_string(event), to_string(before))),
-            "source");
-        push(SourceEvent::kLinkLost);
-      }
-    }
-    return;
-  }
-  state_.store(machine_.state(), std::memory_order_release);
-  log_debug(
-      "source: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
-  progress_ns_ = monotonic_ns();
-  if (machine_.state() != before) {
-    report_.trace.states.push_back({to_string(machine_.state()), progress_ns_});
-  }
-  if (act) {
-    perform(transition->actions);
+    runner_.note_error(make_error(ErrorCode::kCancelled, "cancel", "cancelled on request"));
+    runner_.push(SourceEvent::kCancel);
   }
 }
 
@@ -219,7 +146,8 @@ bool SourceSession::Impl::interrupted(const Error& error) const {
          fate_.load(std::memory_order_acquire) == Fate::kCancelled;
 }
 
-void SourceSession::Impl::perform(std::uint32_t actions) {
+void SourceSession::Impl::perform(const SourceTransition& row) {
+  const auto actions = row.actions;
   const auto attempt = [&](std::uint32_t action, Status (Impl::*member)()) {
     if ((actions & action) == 0) {
       return true;
@@ -228,10 +156,10 @@ void SourceSession::Impl::perform(std::uint32_t actions) {
       if (interrupted(done.error())) {
         return false;
       }
-      note_error(done.error(), "source");
+      runner_.note_error(done.error());
       const bool link =
           done.error().code == ErrorCode::kClosed || done.error().code == ErrorCode::kProtocol;
-      push(link ? SourceEvent::kLinkLost : SourceEvent::kLocalError);
+      runner_.push(link ? SourceEvent::kLinkLost : SourceEvent::kLocalError);
       return false;
     }
     return true;
@@ -253,13 +181,16 @@ void SourceSession::Impl::perform(std::uint32_t actions) {
   }
   if ((actions & kActSendCancel) != 0 && control_ && !control_->broken()) {
     control_->send(wire::MessageType::kCancel,
-                   wire::Cancel{report_.error ? report_.error->error.message() : "cancelled"});
+                   wire::Cancel{runner_.error() ? runner_.error()->error.message() : "cancelled"});
   }
   if ((actions & kActResume) != 0) {
     resume();
   }
   if ((actions & kActHold) != 0) {
     log_error("source: holding: the guest is not resumed here and its memory is kept");
+  }
+  if ((actions & kActClose) != 0) {
+    close();
   }
 }
 
@@ -276,12 +207,12 @@ void SourceSession::Impl::shut_down_channels() {
   }
 }
 
-void SourceSession::Impl::finish() {
-  const auto ended_ns = monotonic_ns();
+void SourceSession::Impl::close() {
+  ended_ns_ = monotonic_ns();
   // The last message (FINISH, CANCEL) still has to leave.
   const auto flush = Deadline::after_ns(kFlushNs);
   while (control_ && !control_->broken() && !control_->idle() && !flush.passed()) {
-    if (!loop_->run_once(flush)) {
+    if (!runner_.loop()->run_once(flush)) {
       break;
     }
   }
@@ -296,19 +227,21 @@ void SourceSession::Impl::finish() {
     tracking_->stop();
     tracking_started_ = false;
   }
-  fill_report(ended_ns);
-  {
-    const std::lock_guard lock(loop_mutex_);
-    control_.reset();
-    loop_.reset();
-  }
+}
+
+void SourceSession::Impl::finish() {
+  fill_report();
+  control_.reset();
   lanes_.reset();
   urgent_.reset();
+  runner_.close_loop();
   ended_.store(true, std::memory_order_release);
 }
 
-void SourceSession::Impl::fill_report(std::int64_t ended_ns) {
-  switch (machine_.state()) {
+void SourceSession::Impl::fill_report() {
+  report_.error = runner_.error();
+  report_.trace.states = runner_.take_states();
+  switch (runner_.state()) {
     case SourceState::kCompleted:
       report_.outcome = Outcome::kCompleted;
       report_.error.reset();
@@ -332,11 +265,11 @@ void SourceSession::Impl::fill_report(std::int64_t ended_ns) {
       (lanes_ ? lanes_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
   report_.channels = options_.channels;
   fill_pages(report_, plane_);
-  const bool completed = machine_.state() == SourceState::kCompleted;
+  const bool completed = runner_.state() == SourceState::kCompleted;
   if (completed) {
     check_books();
   }
-  fill_times(report_, stamps_, ended_ns, running_, options_, completed);
+  fill_times(report_, stamps_, ended_ns_, running_, options_, completed);
 }
 
 void SourceSession::Impl::check_books() {

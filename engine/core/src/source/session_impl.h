@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +14,7 @@
 
 #include "link/frame_channel.h"
 #include "link/handshake.h"
+#include "machine/runner.h"
 #include "machine/source_machine.h"
 #include "source/figures.h"
 #include "source/lanes.h"
@@ -41,23 +41,17 @@ class SourceSession::Impl {
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
   void request_switch();
   bool request_cancel();
-  [[nodiscard]] SourceState state() const { return state_.load(std::memory_order_acquire); }
+  [[nodiscard]] SourceState state() const { return runner_.state(); }
   [[nodiscard]] Progress progress() const;
 
  private:
-  void wake();
-
   // the thread
   void run();
-  void wait_for_events();
-  /// Commands, the other threads' news, and the deadline.
+  void perform(const SourceTransition& row);
+  /// Commands, and the other threads' news.
   void look_around();
   /// Longest wait without progress in the present phase; absent: no limit.
   [[nodiscard]] std::optional<std::int64_t> patience_here() const;
-  void push(SourceEvent event) { events_.push_back(event); }
-  void note_error(const Error& error, const char* side);
-  void fire(SourceEvent event, bool act);
-  void perform(std::uint32_t actions);
 
   // connecting
   Status connect();
@@ -69,10 +63,7 @@ class SourceSession::Impl {
   void on_link_error(const Error& error);
   /// For the threads of the page channels.
   SourceNotes notes();
-  void error_from_thread(const Error& error);
-  /// A page channel was refused.
-  void refused_by_target(const wire::Refuse& refuse);
-  void take_error();
+  void take_failures();
 
   // messages
   Status on_control(const wire::FrameView& frame);
@@ -114,16 +105,17 @@ class SourceSession::Impl {
 
   // the end
   void shut_down_channels();
+  /// Lets the last message leave, and ends threads, connections and tracking.
+  void close();
   void finish();
-  void fill_report(std::int64_t ended_ns);
+  void fill_report();
   /// Every page that was missing at the switch was installed once.
   void check_books();
 
   SourceGuest& guest_;
   Transport& transport_;
   const SourceOptions options_;
-  SourceMachine machine_;
-  std::deque<SourceEvent> events_;
+  MachineRunner<SourceMachine> runner_;
   SourcePlane plane_;
 
   DirtySource* tracking_ = nullptr;
@@ -153,18 +145,14 @@ class SourceSession::Impl {
 
   SourceStamps stamps_;
   std::int64_t round_began_ns_ = 0;
-  std::int64_t progress_ns_ = 0;
+  std::int64_t ended_ns_ = 0;
 
-  // Guards loop_'s life against wake(), and what threads report; never on the page path.
-  std::mutex loop_mutex_;
-  std::unique_ptr<EventLoop> loop_;
-  std::optional<Error> thread_error_;
-  std::optional<wire::Refuse> thread_refusal_;
+  std::mutex refusal_mutex_;
+  std::optional<wire::Refuse> refusal_;  // of a page channel; guarded by the mutex
   std::unique_ptr<FrameChannel> control_;
   std::unique_ptr<SourceLanes> lanes_;
   std::unique_ptr<SourceUrgent> urgent_;
 
-  std::atomic<SourceState> state_{SourceState::kIdle};
   std::atomic<Fate> fate_{Fate::kOpen};
   std::atomic<bool> ended_{false};
   std::atomic<bool> cancel_requested_{false};

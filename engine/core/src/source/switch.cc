@@ -19,20 +19,20 @@ Status SourceSession::Impl::send_barrier() {
 }
 
 Status SourceSession::Impl::barrier_passed() {
-  if (machine_.state() == SourceState::kBarrier && tracking_started_ &&
+  if (runner_.state() == SourceState::kBarrier && tracking_started_ &&
       repeats_barrier({.barriers_sent = barrier_id_,
                        .newly_pending_pages = newly_pending_,
                        .target_maps = target_maps_})) {
     GODWIT_TRY(sync_dirty(in_band()));
     return send_barrier();
   }
-  push(SourceEvent::kBarrierAcked);
+  runner_.push(SourceEvent::kBarrierAcked);
   return {};
 }
 
 Status SourceSession::Impl::quiesce() {
   set_thread_role(ThreadRole::kUrgent);
-  if (machine_.state() == SourceState::kQuiesce) {
+  if (runner_.state() == SourceState::kQuiesce) {
     // The guest still runs: what it wrote since the last sync is told now, so that little is left
     // for the blackout.
     {
@@ -44,7 +44,7 @@ Status SourceSession::Impl::quiesce() {
   GODWIT_TRY_ASSIGN(report_.stopped, guest_.quiesce());
   stopped_ = true;
   stamps_.quiesced_ns = monotonic_ns();
-  push(SourceEvent::kQuiesced);
+  runner_.push(SourceEvent::kQuiesced);
   return {};
 }
 
@@ -55,7 +55,7 @@ Status SourceSession::Impl::flush_control() {
     if (deadline.passed()) {
       return fail(ErrorCode::kTimeout, "announcements", "the target takes nothing any more");
     }
-    GODWIT_TRY(loop_->run_once(deadline));
+    GODWIT_TRY(runner_.loop()->run_once(deadline));
   }
   if (control_->broken()) {
     return fail(ErrorCode::kClosed, "announcements", "the control channel broke");
@@ -101,16 +101,16 @@ Status SourceSession::Impl::send_commit() {
 }
 
 void SourceSession::Impl::maybe_cut() {
-  if (cut_when_sent_ && machine_.state() == SourceState::kHandover) {
+  if (cut_when_sent_ && runner_.state() == SourceState::kHandover) {
     cut_when_sent_ = false;
     cut("injected: the link is cut after COMMIT");
   }
 }
 
 void SourceSession::Impl::cut(const char* why) {
-  note_error(make_error(ErrorCode::kClosed, "link", why), "source");
+  runner_.note_error(make_error(ErrorCode::kClosed, "link", why));
   shut_down_channels();
-  push(SourceEvent::kLinkLost);
+  runner_.push(SourceEvent::kLinkLost);
 }
 
 Status SourceSession::Impl::begin_stream() {

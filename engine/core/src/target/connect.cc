@@ -13,16 +13,16 @@ constexpr std::size_t kControlReadAhead = 8192;
 }  // namespace
 
 void TargetSession::Impl::watch_listener() {
-  if (auto watched = loop_->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
-    note_error(watched.error(), "target");
-    push(TargetEvent::kLocalError);
+  if (auto watched = runner_.loop()->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
+    runner_.note_error(watched.error());
+    runner_.push(TargetEvent::kLocalError);
   }
   listening_ = true;
 }
 
 void TargetSession::Impl::stop_listening() {
   if (listening_) {
-    loop_->unwatch(listener_.fd());
+    runner_.loop()->unwatch(listener_.fd());
     listening_ = false;
   }
 }
@@ -48,7 +48,7 @@ void TargetSession::Impl::take_greeted() {
 
 Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
                                          const wire::Hello& hello) {
-  if (auto admitted = handshake_.admit(hello, machine_.state() == TargetState::kSetup); !admitted) {
+  if (auto admitted = handshake_.admit(hello, runner_.state() == TargetState::kSetup); !admitted) {
     refuse_stranger(*channel, admitted.error());
     return fail(admitted.error());
   }
@@ -62,23 +62,23 @@ Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel) {
       std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead, 1);
   control_->agree(handshake_.session());
   GODWIT_TRY(control_->attach(
-      *loop_,
+      *runner_.loop(),
       {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
        .on_sent = nullptr,
        .on_error = [this](const Error& error) { on_link_error(error); }}));
-  push(TargetEvent::kHello);
+  runner_.push(TargetEvent::kHello);
   return {};
 }
 
 Status TargetSession::Impl::take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello) {
-  progress_ns_ = monotonic_ns();
+  runner_.progressed();
   auto opened = hello.channel_kind == ChannelKind::kBulk
                     ? lanes_->add_channel(std::move(channel), hello.channel_index)
                     : open_urgent(std::move(channel));
   if (!opened) {
     // Not the peer's fault: it is told at once, and does not wait for the deadline.
-    note_error(opened.error(), "target");
-    push(TargetEvent::kLocalError);
+    runner_.note_error(opened.error());
+    runner_.push(TargetEvent::kLocalError);
   }
   return opened;
 }
@@ -95,34 +95,40 @@ Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
 }
 
 TargetNotes TargetSession::Impl::notes() {
-  return {.failed = [this](const Error& error) { note_from_thread(error); },
-          .progressed = [this] { wake(); }};
+  return {.failed = [this](const Error& error) { runner_.fail(error); },
+          .progressed = [this] { runner_.wake(); }};
 }
 
-bool TargetSession::Impl::all_open() const {
-  return lanes_ && lanes_->all_open() && urgent_ && urgent_->is_open();
+void TargetSession::Impl::note_open_channels() {
+  if (!all_open_ && runner_.state() == TargetState::kSetup && lanes_->all_open() && urgent_ &&
+      urgent_->is_open()) {
+    all_open_ = true;
+    stop_listening();
+    runner_.push(TargetEvent::kChannelsOpen);
+  }
 }
 
 void TargetSession::Impl::on_link_error(const Error& error) {
-  if (machine_.state() == TargetState::kCompleted) {
+  if (runner_.state() == TargetState::kCompleted) {
     return;
   }
-  if (machine_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
-    push(TargetEvent::kAllPresent);
+  if (runner_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
+    runner_.push(TargetEvent::kAllPresent);
     return;  // a link that closes after the last page is no failure
   }
-  note_error(error, "target");
-  push(error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo ? TargetEvent::kLinkLost
-                                                                        : TargetEvent::kLocalError);
+  runner_.note_error(error);
+  runner_.push(error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo
+                   ? TargetEvent::kLinkLost
+                   : TargetEvent::kLocalError);
 }
 
 Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
-  progress_ns_ = monotonic_ns();
+  runner_.progressed();
   using wire::MessageType;
   switch (frame.header.type) {
     case MessageType::kDescribe: {
       GODWIT_TRY_ASSIGN(auto describe, wire::decode_describe(frame.body));
-      if (machine_.state() != TargetState::kNegotiating ||
+      if (runner_.state() != TargetState::kNegotiating ||
           described_.load(std::memory_order_relaxed)) {
         return fail(ErrorCode::kProtocol, "describe", "a second description");
       }
@@ -138,11 +144,10 @@ Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
     }
     case MessageType::kFinalSync: {
       GODWIT_TRY_ASSIGN(auto sync, wire::decode_final_sync(frame.body));
-      // All lanes counted themselves open before they answered the source, which waits for every
-      // answer.
-      take_notes();
-      fire_all();
-      if (machine_.state() != TargetState::kReceiving) {
+      // The source has heard from all threads of the page channels; this one perhaps not yet.
+      note_open_channels();
+      if (runner_.state() != TargetState::kReceiving &&
+          !(runner_.state() == TargetState::kSetup && all_open_)) {
         return fail(ErrorCode::kProtocol, "final sync", "out of place");
       }
       return final_sync(sync);
@@ -153,29 +158,27 @@ Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
         return fail(ErrorCode::kProtocol, "state", "machine state before the final sync");
       }
       sections_ = std::move(state.sections);
-      push(TargetEvent::kFinalSync);
+      runner_.push(TargetEvent::kFinalSync);
       return {};
     }
     case MessageType::kCommit:
       if (frame.header.epoch != handshake_.session().session_epoch) {
         return fail(ErrorCode::kProtocol, "commit", "COMMIT of another epoch");
       }
-      push(TargetEvent::kCommit);
+      runner_.push(TargetEvent::kCommit);
       return {};
     case MessageType::kCancel: {
       GODWIT_TRY_ASSIGN(auto cancel, wire::decode_cancel(frame.body));
-      if (!error_) {
-        error_ = EndError{make_error(ErrorCode::kCancelled, "source", cancel.text),
+      runner_.keep_error({make_error(ErrorCode::kCancelled, "source", cancel.text),
                           "source",
-                          std::string(to_string(machine_.state()))};
-      }
-      push(TargetEvent::kCancel);
+                          std::string(to_string(runner_.state()))});
+      runner_.push(TargetEvent::kCancel);
       return {};
     }
     case MessageType::kAbort: {
       GODWIT_TRY_ASSIGN(auto abort, wire::decode_abort(frame.body));
-      note_error(make_error(abort.code, "source", abort.text), "source");
-      push(TargetEvent::kPeerAbort);
+      runner_.note_error(make_error(abort.code, "source", abort.text), "source");
+      runner_.push(TargetEvent::kPeerAbort);
       return {};
     }
     case MessageType::kFinish:
@@ -198,12 +201,12 @@ void TargetSession::Impl::accept_description(wire::Describe describe) {
   description.config = std::move(describe.config);
   auto created = create_machine(description, describe);
   if (!created) {
-    note_error(created.error(), "target");
+    runner_.note_error(created.error());
     machine_parts_ = {};
-    push(TargetEvent::kRefused);
+    runner_.push(TargetEvent::kRefused);
     return;
   }
-  push(TargetEvent::kDescribed);
+  runner_.push(TargetEvent::kDescribed);
 }
 
 Status TargetSession::Impl::create_machine(const MachineDescription& description,

@@ -9,6 +9,38 @@
 #include "target/session_impl.h"
 
 namespace godwit::engine {
+namespace {
+
+/// Messages of the source come in an order of its own: out of it they are a breach of the protocol.
+std::optional<TargetEvent> on_illegal(TargetState /*state*/, TargetEvent event) {
+  switch (event) {
+    case TargetEvent::kHello:
+    case TargetEvent::kDescribed:
+    case TargetEvent::kFinalSync:
+    case TargetEvent::kCommit:
+      return TargetEvent::kLocalError;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+TargetSession::Impl::Impl(TargetHost& host,
+                          Listener& listener,
+                          Transport& transport,
+                          TargetOptions options)
+    : host_(host),
+      listener_(listener),
+      transport_(transport),
+      options_(std::move(options)),
+      runner_("target",
+              options_.timeout_ns,
+              {.perform = [this](const TargetTransition& row) { perform(row); },
+               .look_around = [this] { look_around(); },
+               .patience_ns = [this] { return patience_ns(runner_.state(), options_.timeout_ns); },
+               .pages_moved_ns = [this] { return pages_moved_ns(); },
+               .on_illegal = on_illegal}) {}
 
 TargetSession::Impl::~Impl() {
   abandon();
@@ -20,9 +52,9 @@ TargetSession::Impl::~Impl() {
 void TargetSession::Impl::start() {
   auto thread = try_start_thread("godwit-control", ThreadRole::kUrgent, [this] { run(); });
   if (!thread) {
-    note_error(thread.error(), "target");
-    push(TargetEvent::kLocalError);
-    fire_all();
+    runner_.note_error(thread.error());
+    runner_.push(TargetEvent::kLocalError);
+    runner_.fire_all();
     finish();
     return;
   }
@@ -37,7 +69,7 @@ TargetState TargetSession::Impl::wait() {
 }
 
 std::uint64_t TargetSession::Impl::missing_pages() const {
-  // acquire: pairs with the release in accept_description(), after which plane_ stays.
+  // acquire: pairs with the release in create_machine(), after which plane_ stays.
   return described_.load(std::memory_order_acquire) ? plane_->states().absent_pages() : 0;
 }
 
@@ -47,125 +79,54 @@ TargetGuest* TargetSession::Impl::guest() const {
 
 void TargetSession::Impl::abandon() {
   abandoned_.store(true, std::memory_order_release);
-  {
-    const std::lock_guard lock(mutex_);
-    if (loop_ != nullptr) {
-      loop_->wake();
-    }
-  }
+  runner_.wake();
   if (ended() && machine_parts_.faults) {
-    stop_threads();
-    [[maybe_unused]] const auto disarmed = machine_parts_.faults->disarm();
+    discard();
   }
 }
 
 void TargetSession::Impl::run() {
-  auto loop = transport_.make_loop();
-  if (!loop) {
-    note_error(loop.error(), "target");
-    push(TargetEvent::kLocalError);
-  } else {
-    const std::lock_guard lock(mutex_);
-    loop_ = std::move(*loop);
-  }
-  if (loop_) {
+  if (auto loop = transport_.make_loop()) {
+    runner_.open_loop(std::move(*loop));
     watch_listener();
+  } else {
+    runner_.note_error(loop.error());
+    runner_.push(TargetEvent::kLocalError);
   }
-  progress_ns_ = monotonic_ns();
-  while (true) {
-    take_greeted();
-    take_notes();
-    fire_all();
-    if (machine_.ended()) {
-      break;
-    }
-    look_around();
-    if (!events_.empty()) {
-      continue;
-    }
-    if (auto ran = loop_->run_once(deadline()); !ran) {
-      note_error(ran.error(), "target");
-      push(TargetEvent::kLocalError);
-    }
-  }
+  runner_.run();
   finish();
 }
 
-Deadline TargetSession::Impl::deadline() const {
-  const auto patience = patience_ns(machine_.state(), options_.timeout_ns);
-  return patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
-}
-
 void TargetSession::Impl::look_around() {
-  if (abandoned_.load(std::memory_order_acquire)) {
-    note_error(make_error(ErrorCode::kCancelled, "stop", "the target was told to stop"), "target");
-    push(TargetEvent::kLocalError);
-    return;
-  }
-  // Progress of the bulk channel is read only when the time has come, so that its thread stamps
-  // nothing a page.
-  if (const auto patience = patience_ns(machine_.state(), options_.timeout_ns);
-      patience && monotonic_ns() - progress_ns_ > *patience) {
-    const auto received = lanes_ ? lanes_->bytes_received() : 0;
-    if (received != seen_bulk_bytes_) {
-      seen_bulk_bytes_ = received;
-      progress_ns_ = monotonic_ns();
-      return;
-    }
-    note_error(make_error(ErrorCode::kTimeout,
-                          "deadline",
-                          fmt::format("no progress for {} ms in phase {}",
-                                      options_.timeout_ns / 1'000'000,
-                                      to_string(machine_.state()))),
-               "target");
-    push(TargetEvent::kTimeout);
+  take_greeted();
+  take_news();
+  if (runner_.idle() && abandoned_.load(std::memory_order_acquire)) {
+    runner_.note_error(make_error(ErrorCode::kCancelled, "stop", "the target was told to stop"));
+    runner_.push(TargetEvent::kLocalError);
   }
 }
 
-void TargetSession::Impl::note_error(const Error& error, const char* side) {
-  if (!error_) {
-    error_ = EndError{error, side, std::string(to_string(machine_.state()))};
-    log_error("target: {} in phase {}", error.message(), to_string(machine_.state()));
+void TargetSession::Impl::take_news() {
+  note_open_channels();
+  if (runner_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
+    runner_.push(TargetEvent::kAllPresent);
+    return;  // a link that closes after the last page is no failure
+  }
+  if (const auto error = runner_.take_failure()) {
+    const bool link = error->code == ErrorCode::kClosed || error->code == ErrorCode::kIo;
+    runner_.note_error(*error);
+    runner_.push(link ? TargetEvent::kLinkLost : TargetEvent::kLocalError);
   }
 }
 
-void TargetSession::Impl::fire(TargetEvent event) {
-  const auto before = machine_.state();
-  const auto* transition = machine_.on(event);
-  if (transition == nullptr) {
-    const bool from_peer = event == TargetEvent::kFinalSync || event == TargetEvent::kCommit ||
-                           event == TargetEvent::kHello || event == TargetEvent::kDescribed;
-    if (from_peer) {
-      note_error(
-          make_error(
-              ErrorCode::kProtocol,
-              "message",
-              fmt::format("{} is not legal in phase {}", to_string(event), to_string(before))),
-          "target");
-      push(TargetEvent::kLocalError);
-    }
-    return;
-  }
-  state_.store(machine_.state(), std::memory_order_release);
-  log_debug(
-      "target: {} + {} -> {}", to_string(before), to_string(event), to_string(machine_.state()));
-  progress_ns_ = monotonic_ns();
-  const bool nobody_came = before == TargetState::kListening && machine_.ended();
-  if (machine_.state() != before && !nobody_came) {
-    trace_.states.push_back({to_string(machine_.state()), progress_ns_});
-  }
-  perform(transition->actions);
+std::int64_t TargetSession::Impl::pages_moved_ns() {
+  const auto received = lanes_ ? lanes_->bytes_received() : 0;
+  return std::exchange(seen_bulk_bytes_, received) != received ? monotonic_ns() : 0;
 }
 
-void TargetSession::Impl::fire_all() {
-  while (!events_.empty() && !machine_.ended()) {
-    const auto event = events_.front();
-    events_.pop_front();
-    fire(event);
-  }
-}
-
-void TargetSession::Impl::perform(std::uint32_t actions) {
+void TargetSession::Impl::perform(const TargetTransition& row) {
+  const auto actions = row.actions;
+  const auto& error = runner_.error();
   if ((actions & kTgtWelcome) != 0) {
     control_->send(wire::MessageType::kWelcome, handshake_.session());
   }
@@ -177,9 +138,9 @@ void TargetSession::Impl::perform(std::uint32_t actions) {
   }
   if ((actions & kTgtRefuse) != 0) {
     control_->send(wire::MessageType::kRefuse,
-                   wire::Refuse{error_->error.code,
+                   wire::Refuse{error->error.code,
                                 static_cast<std::uint16_t>(TargetState::kNegotiating),
-                                error_->error.message()});
+                                error->error.message()});
   }
   if ((actions & kTgtLoad) != 0) {
     load();
@@ -196,55 +157,48 @@ void TargetSession::Impl::perform(std::uint32_t actions) {
   if ((actions & kTgtAckCancel) != 0) {
     control_->send(wire::MessageType::kCancelAck, wire::CancelAck{});
   }
-  if ((actions & kTgtSendAbort) != 0 && control_ && !control_->broken() && error_) {
-    control_->send(wire::MessageType::kAbort,
-                   wire::Abort{error_->error.code,
-                               static_cast<std::uint16_t>(phase_before_end_),
-                               error_->error.message()});
+  if ((actions & kTgtSendAbort) != 0 && control_ && !control_->broken() && error) {
+    control_->send(
+        wire::MessageType::kAbort,
+        wire::Abort{
+            error->error.code, static_cast<std::uint16_t>(row.from), error->error.message()});
+  }
+  if (runner_.machine().ended()) {
+    trace_.ended_ns = monotonic_ns();
+    flush();
+  }
+  if ((actions & kTgtDiscard) != 0) {
+    discard();
   }
   if ((actions & kTgtHold) != 0) {
-    log_error("target: holding: memory is kept; the guest {}",
-              machine_.state() == TargetState::kSuspended ? "runs on what it has" : "waits");
-  }
-  phase_before_end_ = machine_.state();
-}
-
-void TargetSession::Impl::wake() {
-  const std::lock_guard lock(mutex_);
-  if (loop_ != nullptr) {
-    loop_->wake();
+    hold();
   }
 }
 
-void TargetSession::Impl::note_from_thread(const Error& error) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!thread_error_) {
-      thread_error_ = error;
+void TargetSession::Impl::flush() {
+  const bool completed = runner_.state() == TargetState::kCompleted;
+  const auto deadline = Deadline::after_ns(kFlushNs);
+  const auto pending = [&] { return !control_->idle() || (completed && !finished_); };
+  while (control_ && !control_->broken() && pending() && !deadline.passed()) {
+    if (!runner_.loop()->run_once(deadline)) {
+      break;
     }
   }
-  wake();
 }
 
-void TargetSession::Impl::take_notes() {
-  if (machine_.state() == TargetState::kSetup && all_open()) {
-    stop_listening();
-    push(TargetEvent::kChannelsOpen);
+void TargetSession::Impl::discard() {
+  stop_threads();
+  if (machine_parts_.faults) {
+    [[maybe_unused]] const auto disarmed = machine_parts_.faults->disarm();
   }
-  if (machine_.state() == TargetState::kRunning && plane_->states().absent_pages() == 0) {
-    push(TargetEvent::kAllPresent);
-    return;  // a link that closes after the last page is no failure
-  }
-  std::optional<Error> error;
-  {
-    const std::lock_guard lock(mutex_);
-    error.swap(thread_error_);
-  }
-  if (error) {
-    const bool link = error->code == ErrorCode::kClosed || error->code == ErrorCode::kIo;
-    note_error(*error, "target");
-    push(link ? TargetEvent::kLinkLost : TargetEvent::kLocalError);
-  }
+}
+
+void TargetSession::Impl::hold() {
+  log_error("target: holding: memory is kept; the guest {}",
+            runner_.state() == TargetState::kSuspended ? "runs on what it has" : "waits");
+  // Pages that are here are still mapped when the guest touches them.
+  lanes_->shut_down();
+  urgent_->shut_down();
 }
 
 void TargetSession::Impl::stop_threads() {
@@ -273,46 +227,19 @@ void TargetSession::Impl::trace_faults() {
   trace_.faults_dropped = latencies_.count() - trace_.faults.size();
 }
 
-void TargetSession::Impl::close_channels() {
-  urgent_.reset();
-  lanes_.reset();
-}
-
 void TargetSession::Impl::finish() {
-  trace_.ended_ns = monotonic_ns();
-  const bool completed = machine_.state() == TargetState::kCompleted;
-  const auto flush = Deadline::after_ns(kFlushNs);
-  const auto pending = [&] { return !control_->idle() || (completed && !finished_); };
-  while (control_ && !control_->broken() && pending() && !flush.passed()) {
-    if (!loop_->run_once(flush)) {
-      break;
-    }
-  }
-  if (loop_) {
+  if (runner_.loop() != nullptr) {
     stop_listening();
   }
-  const bool held =
-      machine_.state() == TargetState::kSuspended || machine_.state() == TargetState::kInDoubt;
-  if (held && urgent_) {
-    // The link is gone, the fault service stays: pages that are here are still mapped when the
-    // guest touches them.
-    lanes_->shut_down();
-    urgent_->shut_down();
-  } else {
-    if (!completed) {
-      stop_threads();
-      if (machine_parts_.faults) {
-        [[maybe_unused]] const auto disarmed = machine_parts_.faults->disarm();
-      }
-    }
+  trace_.states = runner_.take_states();
+  const auto state = runner_.state();
+  if (state != TargetState::kSuspended && state != TargetState::kInDoubt) {
     trace_faults();
-    close_channels();
+    urgent_.reset();
+    lanes_.reset();
   }
-  {
-    const std::lock_guard lock(mutex_);
-    control_.reset();
-    loop_.reset();
-  }
+  control_.reset();
+  runner_.close_loop();
   ended_.store(true, std::memory_order_release);
 }
 

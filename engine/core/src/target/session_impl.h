@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -16,6 +14,7 @@
 #include "link/frame_channel.h"
 #include "link/greeter.h"
 #include "link/handshake.h"
+#include "machine/runner.h"
 #include "machine/target_machine.h"
 #include "policy/timeouts.h"
 #include "target/lanes.h"
@@ -30,15 +29,16 @@ namespace godwit::engine {
 // in connect.cc, the switch in switch.cc.
 class TargetSession::Impl {
  public:
-  Impl(TargetHost& host, Listener& listener, Transport& transport, TargetOptions options)
-      : host_(host), listener_(listener), transport_(transport), options_(std::move(options)) {}
+  Impl(TargetHost& host, Listener& listener, Transport& transport, TargetOptions options);
   ~Impl();
   void start();
   TargetState wait();
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
-  [[nodiscard]] TargetState state() const { return state_.load(std::memory_order_acquire); }
+  [[nodiscard]] TargetState state() const { return runner_.state(); }
   [[nodiscard]] std::uint64_t missing_pages() const;
-  [[nodiscard]] std::optional<EndError> error() const { return ended() ? error_ : std::nullopt; }
+  [[nodiscard]] std::optional<EndError> error() const {
+    return ended() ? runner_.error() : std::nullopt;
+  }
   [[nodiscard]] const TargetTrace& trace() const { return trace_; }
   [[nodiscard]] TargetGuest* guest() const;
   std::unique_ptr<TargetGuest> take_guest() { return std::move(machine_parts_.guest); }
@@ -46,13 +46,12 @@ class TargetSession::Impl {
 
  private:
   void run();
-  [[nodiscard]] Deadline deadline() const;
+  void perform(const TargetTransition& row);
+  /// Connections, the other threads' news, and the order to stop.
   void look_around();
-  void push(TargetEvent event) { events_.push_back(event); }
-  void note_error(const Error& error, const char* side);
-  void fire(TargetEvent event);
-  void fire_all();
-  void perform(std::uint32_t actions);
+  void take_news();
+  /// When a page came last, as far as that was noticed: the lanes stamp nothing.
+  std::int64_t pages_moved_ns();
 
   // ------------------------------------------------------------------------------------- accepting
   void watch_listener();
@@ -66,69 +65,61 @@ class TargetSession::Impl {
   Status take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello);
   Status open_urgent(std::unique_ptr<Channel> channel);
   TargetNotes notes();
-
-  // -------------------------------------------------------------------------- notes of the threads
-  void wake();
-  void note_from_thread(const Error& error);
-  [[nodiscard]] bool all_open() const;
-  void take_notes();
+  /// Raises channels-open once all threads of the page channels run.
+  void note_open_channels();
   void on_link_error(const Error& error);
 
   // -------------------------------------------------------------------------------------- messages
   Status on_control(const wire::FrameView& frame);
   void accept_description(wire::Describe describe);
   Status create_machine(const MachineDescription& description, const wire::Describe& describe);
-  Status final_sync(const wire::FinalSync& sync);
 
-  // --------------------------------------------------------------------------------------- running
+  // ------------------------------------------------------------------------------------ the switch
+  Status final_sync(const wire::FinalSync& sync);
   void load();
   void run_guest();
   [[nodiscard]] std::int64_t load_ns() const { return trace_.load_ended_ns - trace_.load_began_ns; }
   [[nodiscard]] std::int64_t resume_ns() const { return trace_.run_ended_ns - trace_.run_began_ns; }
   void complete();
-  void stop_threads();
-  void take_log(const FaultLog& log);
-
-  /// After the last message: nobody waits for it. Requires: stop_threads(), and the threads' logs.
-  void trace_faults();
-  void close_channels();
 
   // --------------------------------------------------------------------------------------- the end
+  /// Lets the last message leave; after COMPLETE also waits for FINISH.
+  void flush();
+  /// Throws the machine's pages away: its threads end, its memory is unregistered.
+  void discard();
+  /// Keeps everything: the link is gone, the fault service stays.
+  void hold();
+  void stop_threads();
+  void take_log(const FaultLog& log);
+  /// Requires: stop_threads(), and the threads' logs.
+  void trace_faults();
   void finish();
 
   TargetHost& host_;
   Listener& listener_;
   Transport& transport_;
   const TargetOptions options_;
-  TargetMachine machine_;
-  std::deque<TargetEvent> events_;
+  MachineRunner<TargetMachine> runner_;
   TargetHandshake handshake_;
   TargetHost::Machine machine_parts_;
   std::unique_ptr<TargetPlane> plane_;
   std::vector<StateSection> sections_;
   Histogram latencies_;
   std::vector<std::span<const TraceFault>> kept_faults_;  ///< of the threads' logs
-  std::optional<EndError> error_;
-  TargetState phase_before_end_ = TargetState::kListening;
-  bool finished_ = false;
+  bool finished_ = false;                                 // FINISH has come
   bool listening_ = false;
+  bool all_open_ = false;  // and channels-open was raised
   std::uint64_t seen_bulk_bytes_ = 0;
-  std::int64_t progress_ns_ = 0;
   TargetTrace trace_;
 
-  // Guards thread_error_, and the lifetime of loop_ against wake(); never taken on the page path.
-  std::mutex mutex_;
-  std::unique_ptr<EventLoop> loop_;
-  std::optional<Error> thread_error_;
   std::unique_ptr<FrameChannel> control_;
   std::unique_ptr<TargetLanes> lanes_;
   std::unique_ptr<TargetUrgent> urgent_;
 
-  std::atomic<TargetState> state_{TargetState::kListening};
   std::atomic<bool> ended_{false};
   std::atomic<bool> described_{false};
   std::atomic<bool> abandoned_{false};
-  Greeter greeter_{std::min(kHelloNs, options_.timeout_ns), [this] { wake(); }};
+  Greeter greeter_{std::min(kHelloNs, options_.timeout_ns), [this] { runner_.wake(); }};
   std::jthread thread_;
 };
 

@@ -33,18 +33,18 @@ void TargetSession::Impl::load() {
   auto loaded = machine_parts_.guest->load_state(sections_);
   trace_.load_ended_ns = monotonic_ns();
   if (!loaded) {
-    note_error(loaded.error(), "target");
-    push(TargetEvent::kLoadFailed);
+    runner_.note_error(loaded.error());
+    runner_.push(TargetEvent::kLoadFailed);
     return;
   }
-  push(TargetEvent::kLoaded);
+  runner_.push(TargetEvent::kLoaded);
 }
 
 void TargetSession::Impl::run_guest() {
   trace_.run_began_ns = monotonic_ns();
   if (auto running = machine_parts_.guest->run(); !running) {
-    note_error(running.error(), "target");
-    push(TargetEvent::kLocalError);
+    runner_.note_error(running.error());
+    runner_.push(TargetEvent::kLocalError);
     return;
   }
   trace_.run_ended_ns = monotonic_ns();

@@ -73,6 +73,15 @@ TEST(SourceMachine, EveryUndecidedFailureResumesAndEveryDecidedOneHolds) {
   }
 }
 
+TEST(SourceMachine, ClosesOnEveryWayToAnEndAndNowhereElse) {
+  for (const auto& row : SourceMachine::table()) {
+    const bool end = row.to == SourceState::kCompleted || row.to == SourceState::kRolledBack ||
+                     row.to == SourceState::kFailed || row.to == SourceState::kSuspended;
+    EXPECT_EQ((row.actions & kActClose) != 0, end)
+        << to_string(row.from) << " + " << to_string(row.event);
+  }
+}
+
 TEST(SourceMachine, LinkLossEndsEveryStateThatHasALink) {
   for (const auto& [state, events] : ways<SourceMachine>()) {
     auto machine = machine_after<SourceMachine>(events);

@@ -1,5 +1,6 @@
 #include "machine/target_machine.h"
 
+#include <bit>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -35,6 +36,15 @@ TEST(TargetMachine, AfterReadyNothingIsDiscardedWithoutTheSourcesWord) {
     if (row.from == TargetState::kRunning) {
       EXPECT_EQ(row.actions & kTgtDiscard, 0U) << to_string(row.event);
     }
+  }
+}
+
+TEST(TargetMachine, EveryEndCompletesDiscardsOrHolds) {
+  constexpr std::uint32_t kEnds = kTgtComplete | kTgtDiscard | kTgtHold;
+  for (const auto& row : TargetMachine::table()) {
+    const bool end = row.to >= TargetState::kCompleted;
+    EXPECT_EQ(std::popcount(row.actions & kEnds), end ? 1 : 0)
+        << to_string(row.from) << " + " << to_string(row.event);
   }
 }
 
