@@ -4,20 +4,6 @@
 
 namespace godwit::engine {
 
-const char* mode_name(Mode mode) {
-  switch (mode) {
-    case Mode::kHybrid:
-      return "hybrid";
-    case Mode::kPrecopy:
-      return "precopy";
-    case Mode::kPostcopy:
-      return "postcopy";
-    case Mode::kStopAndCopy:
-      return "stop-and-copy";
-  }
-  return "unknown";
-}
-
 bool repeats_barrier(const BarrierEnd& end) {
   // So few cost the blackout little; and a guest that writes too fast is not waited for.
   constexpr std::uint64_t kUnmapsAtSwitch = 256;

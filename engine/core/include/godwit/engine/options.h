@@ -1,14 +1,24 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "godwit/base/names.h"
 #include "godwit/base/units.h"
 
 namespace godwit::engine {
 
 enum class Mode : std::uint8_t { kHybrid = 1, kPrecopy = 2, kPostcopy = 3, kStopAndCopy = 4 };
+inline constexpr Names kModeNames{std::array{Named{Mode::kHybrid, "hybrid"},
+                                             Named{Mode::kPrecopy, "precopy"},
+                                             Named{Mode::kPostcopy, "postcopy"},
+                                             Named{Mode::kStopAndCopy, "stop-and-copy"}}};
+inline const char* mode_name(Mode mode) {
+  return kModeNames.name_of(mode);
+}
+
 enum class OnNoConvergence : std::uint8_t { kForce = 1, kFail = 2 };
 
 /// Faults that a test plants on purpose; the guest or a checksum must catch each.
@@ -50,7 +60,5 @@ struct TargetOptions {
   std::size_t trace_faults = 0;  ///< faults whose moments are kept, see TargetTrace
   Injection injection;
 };
-
-const char* mode_name(Mode mode);
 
 }  // namespace godwit::engine
