@@ -2,9 +2,9 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
-#include "godwit/base/thread.h"
 
 #include "link/figures_codec.h"
+#include "target/figures.h"
 #include "target/session_impl.h"
 
 namespace godwit::engine {
@@ -64,18 +64,8 @@ void TargetSession::Impl::complete() {
     // The memory goes to others now: nothing of ours may touch its registration again.
     machine_parts_.faults.reset();
   }
-  TargetFigures figures;
-  figures.faults = latencies_;
-  figures.installed = plane_->installed_after_switch();
-  figures.scheduling_degraded = scheduling_degraded();
-  figures.retracted = plane_->retracted();
-  figures.retracted_at_switch = plane_->retracted_at_switch();
-  figures.cpu_ns = process_cpu_ns();
   trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
-  figures.first_run_ns = trace_.first_run_ns;
-  figures.run_ended_ns = trace_.run_ended_ns;
-  figures.boot_id = boot_id();
-  control_->send(wire::MessageType::kComplete, to_wire(figures));
+  control_->send(wire::MessageType::kComplete, to_wire(figures_of(*plane_, latencies_, trace_)));
 }
 
 }  // namespace godwit::engine
