@@ -14,6 +14,9 @@
 
 namespace godwit::engine {
 
+/// Bytes received at once on a channel whose frames are small: several arrive in one receive.
+inline constexpr std::size_t kReadAhead = 8192;
+
 /// A channel that speaks frames: cuts received bytes into verified frames, queues small frames for
 /// sending, and sends page frames gathered from memory. Thread: its loop's.
 class FrameChannel : private ChannelHandler {

@@ -10,11 +10,6 @@
 #include "source/session_impl.h"
 
 namespace godwit::engine {
-namespace {
-
-constexpr std::size_t kControlReadAhead = 8192;
-
-}  // namespace
 
 Status SourceSession::Impl::connect() {
   std::string why;
@@ -26,8 +21,7 @@ Status SourceSession::Impl::connect() {
   GODWIT_TRY_ASSIGN(
       auto channel,
       transport_.connect(ChannelKind::kControl, Deadline::after_ns(options_.timeout_ns)));
-  control_ =
-      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead);
+  control_ = std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kReadAhead);
   GODWIT_TRY(control_->attach(
       *runner_.loop(),
       {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },

@@ -10,11 +10,6 @@
 #include "link/stale_writer.h"
 
 namespace godwit::engine {
-namespace {
-
-constexpr std::size_t kReadAhead = 8192;
-
-}  // namespace
 
 SourceLane::Slot::Slot(SourceLane& lane,
                        std::unique_ptr<FrameChannel> frame_channel,

@@ -14,8 +14,6 @@
 namespace godwit::engine {
 namespace {
 
-constexpr std::size_t kUrgentBody = wire::kMaxControlBody;
-constexpr std::size_t kUrgentReadAhead = 8192;
 /// Requests that may wait at once: more vCPUs than any guest has fault at the same time.
 constexpr std::size_t kMaxQueuedRequests = 65536;
 /// In one frame. Few, so that the page of another vCPU does not wait long behind it.
@@ -30,7 +28,8 @@ SourceUrgent::SourceUrgent(SourcePlane& plane,
                            SourceNotes notes)
     : plane_(plane),
       transport_(transport),
-      channel_(std::make_unique<FrameChannel>(std::move(channel), kUrgentBody, kUrgentReadAhead)),
+      channel_(
+          std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead)),
       hello_(std::move(hello)),
       notes_(std::move(notes)),
       builder_(plane.memory, plane.options) {}

@@ -6,11 +6,6 @@
 #include "target/session_impl.h"
 
 namespace godwit::engine {
-namespace {
-
-constexpr std::size_t kControlReadAhead = 8192;
-
-}  // namespace
 
 void TargetSession::Impl::watch_listener() {
   if (auto watched = runner_.loop()->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
@@ -58,8 +53,7 @@ Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
 }
 
 Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel) {
-  control_ =
-      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kControlReadAhead, 1);
+  control_ = std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kReadAhead, 1);
   control_->agree(handshake_.session());
   GODWIT_TRY(control_->attach(
       *runner_.loop(),

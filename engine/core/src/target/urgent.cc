@@ -10,7 +10,6 @@ namespace godwit::engine {
 namespace {
 
 constexpr std::size_t kFaultBatch = 64;
-constexpr std::size_t kUrgentReadAhead = 8192;
 
 }  // namespace
 
@@ -24,8 +23,8 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
     : plane_(plane),
       faults_(faults),
       transport_(transport),
-      channel_(std::make_unique<FrameChannel>(
-          std::move(channel), wire::kMaxControlBody, kUrgentReadAhead, 1)),
+      channel_(
+          std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead, 1)),
       welcome_(std::move(welcome)),
       notes_(std::move(notes)),
       log_(trace_faults) {}
