@@ -4,12 +4,10 @@
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include "godwit/base/fd.h"
 
 #include "commands/commands.h"
-#include "scenario/scenario.h"
 
 // godwit-lab: the judge of godwit's speed. Every run is a `godwit demo` with source and target as
 // processes of their own, and counts only if its guest has verified every page.
@@ -41,18 +39,6 @@ void add_common(CLI::App& app, Common& common) {
   app.add_option("--godwit", common.godwit, "command to measure")->capture_default_str();
   app.add_option("--out", common.out, "file for the rows, JSON lines");
   app.add_flag("--json", common.json, "rows on stdout instead of tables");
-}
-
-int list_command(const Common& common) {
-  const auto lines = Library(common.scenarios).list();
-  if (!lines) {
-    fmt::print(stderr, "godwit-lab: {}\n", lines.error().message());
-    return kExitEnvironment;
-  }
-  for (const auto& line : *lines) {
-    fmt::print("{}\n", line);
-  }
-  return kExitOk;
 }
 
 CLI::App* add_report(CLI::App& app, ReportLine& line) {

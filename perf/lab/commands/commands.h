@@ -45,6 +45,8 @@ struct ReportLine {
   std::string out;                 ///< the page
 };
 
+/// Shows scenarios and sets. Returns the exit code.
+int list_command(const Common& common);
 /// Measures a scenario or a set and checks the limits. Returns the exit code.
 int run_command(const Common& common, const RunLine& line);
 /// Measures two sides in turns and says which figures differ. Returns the exit code.

@@ -4,6 +4,7 @@
 
 #include "commands/commands.h"
 #include "judge/comparison.h"
+#include "judge/peer_table.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
 

@@ -9,6 +9,7 @@
 #include "link/link.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
+#include "run/verdict.h"
 
 namespace godwit::lab {
 namespace {

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "rows/run_groups.h"
-#include "run/verdict.h"
+#include "rows/sample.h"
 
 namespace godwit::lab {
 namespace {

@@ -14,7 +14,6 @@
 
 namespace godwit::lab {
 
-struct Measured;
 struct Side;
 
 /// One way of a peer to migrate one point of a scenario.
@@ -40,11 +39,5 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
                                      const Point& point,
                                      int interrupt_fd,
                                      Results& results);
-
-/// Medians of all sides beside each other, and in brackets what they are of the first's; unless
-/// rows go to stdout.
-Status write_peer_table(const std::vector<Side>& sides,
-                        const Measured& measured,
-                        const Results& results);
 
 }  // namespace godwit::lab

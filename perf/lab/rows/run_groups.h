@@ -8,7 +8,7 @@
 
 #include "ground/figures.h"
 #include "rows/results_file.h"
-#include "run/verdict.h"
+#include "rows/sample.h"
 
 namespace godwit::lab {
 
