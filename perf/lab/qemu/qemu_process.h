@@ -10,6 +10,7 @@
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
 
+#include "ground/temporary_directory.h"
 #include "ground/unix_socket.h"
 #include "qemu/qmp.h"
 
