@@ -1,11 +1,14 @@
 #include "qemu/peers.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "link/private_network.h"
-#include "run/side.h"
+#include "qemu/guest_options.h"
+#include "qemu/qemu_run.h"
 
 namespace godwit::lab {
 namespace {
@@ -20,11 +23,23 @@ Status leave_out(const std::string& mode, const std::string& reason, Results& re
   return results.write("left_out", row);
 }
 
-}  // namespace
+/// One way of QEMU to migrate one point of a scenario.
+class QemuSide final : public Peer {
+ public:
+  QemuSide(QemuPeer program, QemuMode mode, GuestOptions options)
+      : program_(std::move(program)), mode_(std::move(mode)), options_(std::move(options)) {}
+  [[nodiscard]] std::string name() const override { return "qemu " + mode_.name; }
+  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const override {
+    return run_qemu(program_, mode_, options_, link, interrupt_fd);
+  }
 
-PeerRun PeerSide::run(const Link* link, int interrupt_fd) const {
-  return run_qemu(program, mode, options, link, interrupt_fd);
-}
+ private:
+  QemuPeer program_;
+  QemuMode mode_;
+  GuestOptions options_;
+};
+
+}  // namespace
 
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names) {
   std::vector<QemuMode> modes;
@@ -89,7 +104,7 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
       continue;
     }
     Side side;
-    side.peer = std::make_shared<PeerSide>(PeerSide{*peer, mode, *options});
+    side.peer = std::make_shared<QemuSide>(*peer, mode, *options);
     side.label = side.peer->name();
     side.point = point;
     sides.push_back(std::move(side));

@@ -1,30 +1,16 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "godwit/base/result.h"
 
-#include "qemu/guest_options.h"
 #include "qemu/qemu_peer.h"
-#include "qemu/qemu_run.h"
 #include "rows/results.h"
+#include "run/side.h"
 #include "scenario/scenario.h"
 
 namespace godwit::lab {
-
-struct Side;
-
-/// One way of a peer to migrate one point of a scenario.
-struct PeerSide {
-  QemuPeer program;
-  QemuMode mode;
-  GuestOptions options;
-  [[nodiscard]] std::string name() const { return "qemu " + mode.name; }
-  /// One migration.
-  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const;
-};
 
 /// Modes of "qemu" (all of them) and "qemu:MODE", in order, each once. Errors: kInvalidArgument.
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names);

@@ -1,26 +1,15 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <cstdint>
 
-#include "godwit/base/result.h"
 #include "godwit/json/json.h"
 
 #include "link/link.h"
 #include "qemu/guest_options.h"
 #include "qemu/qemu_peer.h"
+#include "run/side.h"
 
 namespace godwit::lab {
-
-/// What one migration by a peer gave: members of a row of kind "run".
-struct PeerRun {
-  Json peer;                         ///< name, version, mode
-  std::vector<std::string> command;  ///< of the source
-  Json figures = Json::object();
-  Json report;         ///< raw figures, under "qemu"
-  std::string reason;  ///< why it does not count; empty = it was verified
-  bool interrupted = false;
-};
 
 /// A post-copy run with fewer requested pages says nothing of post-copy.
 inline constexpr std::uint64_t kPageRequestsMin = 100;
