@@ -95,13 +95,9 @@ Result<int> compare(const Common& common, const CompareLine& line) {
 
 }  // namespace
 
-int compare_command(const Common& common, const CompareLine& line) {
-  const auto code = compare(common, line);
-  if (!code) {
-    fmt::print(stderr, "godwit-lab: {}\n", code.error().message());
-    return code.error().code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-  }
-  return *code;
+int perform(const Common& common, const CompareLine& line) {
+  const auto code = line.files.empty() ? compare(common, line) : compare_files(common, line);
+  return code ? *code : complain(code.error());
 }
 
 }  // namespace godwit::lab

@@ -113,7 +113,9 @@ void print_end(const FileChange& change, const CompareLine& line) {
       static_cast<double>(watched) * line.alpha / 2);
 }
 
-Result<int> compare(const Common& common, const CompareLine& line) {
+}  // namespace
+
+Result<int> compare_files(const Common& common, const CompareLine& line) {
   ResultRows a;
   ResultRows b;
   GODWIT_TRY(read_result_file(line.files[0], a));
@@ -141,17 +143,6 @@ Result<int> compare(const Common& common, const CompareLine& line) {
     print_end(change, line);
   }
   return worse ? kExitFailed : kExitOk;
-}
-
-}  // namespace
-
-int compare_files_command(const Common& common, const CompareLine& line) {
-  const auto code = compare(common, line);
-  if (!code) {
-    fmt::print(stderr, "godwit-lab: {}\n", code.error().message());
-    return code.error().code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-  }
-  return *code;
 }
 
 }  // namespace godwit::lab

@@ -5,7 +5,7 @@
 
 namespace godwit::lab {
 
-int list_command(const Common& common) {
+int perform(const Common& common, const ListLine& /*line*/) {
   const auto lines = Library(common.scenarios).list();
   if (!lines) {
     fmt::print(stderr, "godwit-lab: {}\n", lines.error().message());

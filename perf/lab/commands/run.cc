@@ -200,14 +200,9 @@ class RunSet {
   bool interrupted_ = false;
 };
 
-int complain(const Error& error) {
-  fmt::print(stderr, "godwit-lab: {}\n", error.message());
-  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-}
-
 }  // namespace
 
-int run_command(const Common& common, const RunLine& line) {
+int perform(const Common& common, const RunLine& line) {
   auto results = Results::open(common.out, common.json);
   if (!results) {
     return complain(results.error());
