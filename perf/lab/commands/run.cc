@@ -6,6 +6,7 @@
 #include "ground/figures.h"
 #include "ground/stats.h"
 #include "ground/table.h"
+#include "judge/difference.h"
 #include "link/link.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
@@ -139,8 +140,7 @@ class RunSet {
           continue;
         }
         const auto spread = spread_of(values);
-        figures_json[figure.name] = {
-            {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+        figures_json[figure.name] = spread_json(spread);
         rows.push_back({figure.name,
                         figure_text(figure.unit, spread.median),
                         figure_text(figure.unit, spread.min),

@@ -37,6 +37,9 @@ std::string series_of(const RunRow& run);
 /// the commit.
 std::string point_key(const RunRow& run);
 
+/// The host of a run without its load, which changes from run to run.
+Json machine_of(const RunRow& run);
+
 /// "rate=64MiB vcpus=2", "link 1 Gbit/s, 100 us": what is swept beside the mode, and the link.
 std::string detail_of(const RunRow& run);
 
