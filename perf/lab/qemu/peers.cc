@@ -26,17 +26,16 @@ Status leave_out(const std::string& mode, const std::string& reason, Results& re
 /// One way of QEMU to migrate one point of a scenario.
 class QemuSide final : public Peer {
  public:
-  QemuSide(QemuPeer program, QemuMode mode, GuestOptions options)
-      : program_(std::move(program)), mode_(std::move(mode)), options_(std::move(options)) {}
-  [[nodiscard]] std::string name() const override { return "qemu " + mode_.name; }
+  QemuSide(QemuPeer program, QemuPlan plan)
+      : program_(std::move(program)), plan_(std::move(plan)) {}
+  [[nodiscard]] std::string name() const override { return "qemu " + plan_.mode.name; }
   [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const override {
-    return run_qemu(program_, mode_, options_, link, interrupt_fd);
+    return run_qemu(program_, plan_, link, interrupt_fd);
   }
 
  private:
   QemuPeer program_;
-  QemuMode mode_;
-  GuestOptions options_;
+  QemuPlan plan_;
 };
 
 }  // namespace
@@ -104,7 +103,7 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
       continue;
     }
     Side side;
-    side.peer = std::make_shared<QemuSide>(*peer, mode, *options);
+    side.peer = std::make_shared<QemuSide>(*peer, QemuPlan{mode, *options});
     side.label = side.peer->name();
     side.point = point;
     sides.push_back(std::move(side));

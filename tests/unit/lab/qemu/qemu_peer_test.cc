@@ -4,8 +4,8 @@
 
 #include "qemu/guest_options.h"
 #include "qemu/peers.h"
-#include "qemu/qemu_run.h"
-#include "run/runner.h"
+#include "qemu/qemu_figures.h"
+#include "scenario/scenario.h"
 
 namespace godwit::lab {
 namespace {
