@@ -53,7 +53,9 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
   options.interrupt_fd = common.interrupt_fd;
   options.set = "compare";
   GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results));
-  GODWIT_TRY(write_peer_table(sides, measured, results));
+  if (!results.to_stdout()) {
+    fmt::print("{}", peer_table(sides, measured));
+  }
   for (std::size_t i = 1; i < sides.size(); ++i) {
     if (measured.samples[0].empty() || measured.samples[i].empty()) {
       continue;  // nothing to compare

@@ -8,12 +8,7 @@
 
 namespace godwit::lab {
 
-Status write_peer_table(const std::vector<Side>& sides,
-                        const Measured& measured,
-                        const Results& results) {
-  if (results.to_stdout()) {
-    return {};
-  }
+std::string peer_table(const std::vector<Side>& sides, const Measured& measured) {
   std::vector<std::vector<std::string>> rows{{""}, {"runs"}};
   for (std::size_t i = 0; i < sides.size(); ++i) {
     rows[0].push_back(sides[i].label);
@@ -43,9 +38,8 @@ Status write_peer_table(const std::vector<Side>& sides,
     }
     rows.push_back(std::move(row));
   }
-  fmt::print(
+  return fmt::format(
       "\n{}, medians (and what they are of godwit's)\n{}\n", sides[0].point.name(), table(rows));
-  return {};
 }
 
 }  // namespace godwit::lab
