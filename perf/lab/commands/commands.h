@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "godwit/base/result.h"
+
 namespace godwit::lab {
 
 // Exit codes of godwit-lab.
@@ -21,6 +23,8 @@ struct Common {
   bool json = false;                ///< rows on stdout, no table
   int interrupt_fd = -1;
 };
+
+struct ListLine {};
 
 struct RunLine {
   std::string name;   ///< a scenario or a set
@@ -45,13 +49,23 @@ struct ReportLine {
   std::string out;                 ///< the page
 };
 
-/// Measures a scenario or a set and checks the limits. Returns the exit code.
-int run_command(const Common& common, const RunLine& line);
-/// Measures two sides in turns and says which figures differ. Returns the exit code.
-int compare_command(const Common& common, const CompareLine& line);
-/// Compares two result files; kExitFailed when a watched figure got worse. Returns the exit code.
-int compare_files_command(const Common& common, const CompareLine& line);
-/// Makes an HTML page from result files. Returns the exit code.
-int report_command(const Common& common, const ReportLine& line);
+// Each performs one command and returns the exit code.
+
+/// Shows scenarios and sets.
+int perform(const Common& common, const ListLine& line);
+/// Measures a scenario or a set and checks the limits.
+int perform(const Common& common, const RunLine& line);
+/// Measures two sides in turns and says which figures differ. With two result files it compares
+/// these, see compare_files().
+int perform(const Common& common, const CompareLine& line);
+/// Makes an HTML page from result files.
+int perform(const Common& common, const ReportLine& line);
+
+/// Compares the two result files of `line`. Returns kExitFailed when a watched figure got worse,
+/// else kExitOk. Errors: kInvalidArgument (no such file, nothing in common), kIo.
+Result<int> compare_files(const Common& common, const CompareLine& line);
+
+/// Says on stderr what went wrong and returns the exit code for it.
+int complain(const Error& error);
 
 }  // namespace godwit::lab

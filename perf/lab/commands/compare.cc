@@ -4,6 +4,7 @@
 
 #include "commands/commands.h"
 #include "judge/comparison.h"
+#include "judge/peer_table.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
 
@@ -52,7 +53,9 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
   options.interrupt_fd = common.interrupt_fd;
   options.set = "compare";
   GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results));
-  GODWIT_TRY(write_peer_table(sides, measured, results));
+  if (!results.to_stdout()) {
+    fmt::print("{}", peer_table(sides, measured));
+  }
   for (std::size_t i = 1; i < sides.size(); ++i) {
     if (measured.samples[0].empty() || measured.samples[i].empty()) {
       continue;  // nothing to compare
@@ -94,13 +97,9 @@ Result<int> compare(const Common& common, const CompareLine& line) {
 
 }  // namespace
 
-int compare_command(const Common& common, const CompareLine& line) {
-  const auto code = compare(common, line);
-  if (!code) {
-    fmt::print(stderr, "godwit-lab: {}\n", code.error().message());
-    return code.error().code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-  }
-  return *code;
+int perform(const Common& common, const CompareLine& line) {
+  const auto code = line.files.empty() ? compare(common, line) : compare_files(common, line);
+  return code ? *code : complain(code.error());
 }
 
 }  // namespace godwit::lab

@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include "commands/commands.h"
+#include "ground/stats.h"
 #include "ground/table.h"
 #include "rows/results.h"
 
 namespace godwit::lab {
 namespace {
-
-Json json_of(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
-}
 
 Json row_of(const PointChange& point, const CompareLine& line) {
   Json row;
@@ -30,34 +27,24 @@ Json row_of(const PointChange& point, const CompareLine& line) {
   row["smallest_p"] = smallest_p(point.runs_a, point.runs_b);
   auto figures_json = Json::object();
   for (const auto& one : point.figures) {
-    figures_json[one.figure->name] = {{"a", json_of(one.a)},
-                                      {"b", json_of(one.b)},
-                                      {"ratio", one.ratio},
-                                      {"p", one.p},
-                                      {"different", one.different},
-                                      {"watched", is_watched(one.figure->name)},
-                                      {"worse", one.worse}};
+    auto figure = difference_json(one);
+    figure["watched"] = is_watched(one.figure->name);
+    figure["worse"] = is_worse(one);
+    figures_json[one.figure->name] = std::move(figure);
   }
   row["figures"] = std::move(figures_json);
   row["worse"] = point.worse();
   return row;
 }
 
-std::string verdict_of(const FigureChange& one) {
-  if (one.worse) {
+std::string verdict_of(const Difference& one) {
+  if (is_worse(one)) {
     return "WORSE";
   }
   if (!one.different) {
     return "-";
   }
   return is_watched(one.figure->name) ? "better" : "different";
-}
-
-std::string text_of(Unit unit, const Spread& spread) {
-  return fmt::format("{} ({} .. {})",
-                     figure_text(unit, spread.median),
-                     figure_text(unit, spread.min),
-                     figure_text(unit, spread.max));
 }
 
 /// The watched figures, and the others that differ.
@@ -69,16 +56,10 @@ void print(const PointChange& point, double alpha) {
                point.failed_b,
                point.fails_more() ? ": WORSE" : "");
   }
-  std::vector<std::vector<std::string>> rows{
-      {"", "A median (range)", "B median (range)", "B/A", "p", ""}};
+  std::vector<std::vector<std::string>> rows{difference_head()};
   for (const auto& one : point.figures) {
     if (is_watched(one.figure->name) || one.different) {
-      rows.push_back({one.figure->name,
-                      text_of(one.figure->unit, one.a),
-                      text_of(one.figure->unit, one.b),
-                      fmt::format("{:.3f}", one.ratio),
-                      fmt::format("{:.4f}", one.p),
-                      verdict_of(one)});
+      rows.push_back(difference_cells(one, verdict_of(one)));
     }
   }
   fmt::print("{}", table(rows));
@@ -113,7 +94,9 @@ void print_end(const FileChange& change, const CompareLine& line) {
       static_cast<double>(watched) * line.alpha / 2);
 }
 
-Result<int> compare(const Common& common, const CompareLine& line) {
+}  // namespace
+
+Result<int> compare_files(const Common& common, const CompareLine& line) {
   ResultRows a;
   ResultRows b;
   GODWIT_TRY(read_result_file(line.files[0], a));
@@ -141,17 +124,6 @@ Result<int> compare(const Common& common, const CompareLine& line) {
     print_end(change, line);
   }
   return worse ? kExitFailed : kExitOk;
-}
-
-}  // namespace
-
-int compare_files_command(const Common& common, const CompareLine& line) {
-  const auto code = compare(common, line);
-  if (!code) {
-    fmt::print(stderr, "godwit-lab: {}\n", code.error().message());
-    return code.error().code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-  }
-  return *code;
 }
 
 }  // namespace godwit::lab

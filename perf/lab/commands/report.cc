@@ -48,20 +48,9 @@ Status report(const Common& common, const ReportLine& line) {
 
 }  // namespace
 
-int report_command(const Common& common, const ReportLine& line) {
+int perform(const Common& common, const ReportLine& line) {
   const auto done = report(common, line);
-  if (done) {
-    return kExitOk;
-  }
-  fmt::print(stderr, "godwit-lab: {}\n", done.error().message());
-  switch (done.error().code) {
-    case ErrorCode::kInvalidArgument:
-      return kExitUsage;
-    case ErrorCode::kCancelled:
-      return kExitInterrupted;
-    default:
-      return kExitEnvironment;
-  }
+  return done ? kExitOk : complain(done.error());
 }
 
 }  // namespace godwit::lab

@@ -6,9 +6,11 @@
 #include "ground/figures.h"
 #include "ground/stats.h"
 #include "ground/table.h"
+#include "judge/difference.h"
 #include "link/link.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
+#include "run/verdict.h"
 
 namespace godwit::lab {
 namespace {
@@ -138,8 +140,7 @@ class RunSet {
           continue;
         }
         const auto spread = spread_of(values);
-        figures_json[figure.name] = {
-            {"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+        figures_json[figure.name] = spread_json(spread);
         rows.push_back({figure.name,
                         figure_text(figure.unit, spread.median),
                         figure_text(figure.unit, spread.min),
@@ -199,14 +200,9 @@ class RunSet {
   bool interrupted_ = false;
 };
 
-int complain(const Error& error) {
-  fmt::print(stderr, "godwit-lab: {}\n", error.message());
-  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-}
-
 }  // namespace
 
-int run_command(const Common& common, const RunLine& line) {
+int perform(const Common& common, const RunLine& line) {
   auto results = Results::open(common.out, common.json);
   if (!results) {
     return complain(results.error());

@@ -1,7 +1,6 @@
 #include "ground/unix_socket.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -9,29 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
-#include <utility>
 
 namespace godwit::lab {
-
-Result<TemporaryDirectory> TemporaryDirectory::create() {
-  std::error_code error;
-  auto name = (std::filesystem::temp_directory_path(error) / "godwit-lab-XXXXXX").string();
-  if (error || ::mkdtemp(name.data()) == nullptr) {
-    return fail_errno(error ? error.value() : errno, "temporary directory", name);
-  }
-  return TemporaryDirectory(name);
-}
-
-TemporaryDirectory::TemporaryDirectory(TemporaryDirectory&& other) noexcept
-    : path_(std::exchange(other.path_, {})) {}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  if (!path_.empty()) {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-}
 
 Result<Fd> listen_at(const std::string& path) {
   sockaddr_un address{};

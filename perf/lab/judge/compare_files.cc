@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "rows/run_groups.h"
-#include "run/verdict.h"
+#include "rows/sample.h"
 
 namespace godwit::lab {
 namespace {
@@ -55,31 +55,19 @@ std::string name_of(const RunRow& run) {
 }
 
 PointChange change_of(const PointRuns& a, const PointRuns& b, double alpha) {
-  PointChange change{
-      name_of(*b.example), b.example, a.samples.size(), b.samples.size(), a.failed, b.failed, {}};
-  for (const auto& figure : figures()) {
-    const auto before = values_of(a.samples, figure.name);
-    const auto after = values_of(b.samples, figure.name);
-    if (before.empty() || after.empty()) {
-      continue;
-    }
-    FigureChange one{&figure, spread_of(before), spread_of(after)};
-    one.ratio = one.a.median != 0 ? one.b.median / one.a.median : 0;
-    one.p = permutation_p(before, after);
-    one.different = one.p < alpha;
-    one.worse = one.different && is_watched(figure.name) && one.b.median > one.a.median;
-    change.figures.push_back(one);
-  }
-  return change;
+  return {name_of(*b.example),
+          b.example,
+          a.samples.size(),
+          b.samples.size(),
+          a.failed,
+          b.failed,
+          differences(a.samples, b.samples, alpha)};
 }
 
-/// Without the load, which changes from run to run.
 std::set<std::string> machines_of(const ResultRows& rows) {
   std::set<std::string> machines;
   for (const auto& run : rows.runs) {
-    auto host = run.host;
-    host.erase("load_1min");
-    machines.insert(json_text(host));
+    machines.insert(json_text(machine_of(run)));
   }
   return machines;
 }
@@ -92,14 +80,16 @@ bool is_watched(std::string_view figure) {
   return std::find(kWatched.begin(), kWatched.end(), figure) != kWatched.end();
 }
 
+bool is_worse(const Difference& one) {
+  return one.different && is_watched(one.figure->name) && one.b.median > one.a.median;
+}
+
 bool PointChange::fails_more() const {
   return failed_b * (runs_a + failed_a) > failed_a * (runs_b + failed_b);
 }
 
 bool PointChange::worse() const {
-  return fails_more() || std::any_of(figures.begin(), figures.end(), [](const FigureChange& one) {
-           return one.worse;
-         });
+  return fails_more() || std::any_of(figures.begin(), figures.end(), is_worse);
 }
 
 FileChange compare_rows(const ResultRows& a, const ResultRows& b, double alpha) {

@@ -1,12 +1,10 @@
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "ground/figures.h"
-#include "ground/stats.h"
+#include "judge/difference.h"
 #include "rows/results_file.h"
 
 namespace godwit::lab {
@@ -15,16 +13,8 @@ namespace godwit::lab {
 /// sides. Others are shown.
 bool is_watched(std::string_view figure);
 
-/// One figure of one point, in both files.
-struct FigureChange {
-  const Figure* figure = nullptr;
-  Spread a;
-  Spread b;
-  double ratio = 0;  ///< of medians, B over A
-  double p = 1;      ///< of the permutation test
-  bool different = false;
-  bool worse = false;  ///< different, watched, and larger in B
-};
+/// A regression: different, watched, and larger in B.
+bool is_worse(const Difference& one);
 
 /// One point that both files have.
 struct PointChange {
@@ -34,7 +24,7 @@ struct PointChange {
   std::size_t runs_b = 0;
   std::size_t failed_a = 0;
   std::size_t failed_b = 0;
-  std::vector<FigureChange> figures;
+  std::vector<Difference> figures;
   /// A watched figure got worse, or a larger share of runs failed than before.
   [[nodiscard]] bool worse() const;
   [[nodiscard]] bool fails_more() const;

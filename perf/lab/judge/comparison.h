@@ -5,7 +5,8 @@
 #include "godwit/base/result.h"
 
 #include "rows/results.h"
-#include "run/runner.h"
+#include "rows/sample.h"
+#include "run/side.h"
 
 namespace godwit::lab {
 

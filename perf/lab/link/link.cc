@@ -1,7 +1,6 @@
 #include "link/link.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include <fmt/format.h>
 
@@ -93,16 +92,6 @@ std::vector<std::string> Link::demo_arguments() const {
           target_.path(),
           "--listen",
           fmt::format("tcp:{}:0", kTargetAddress)};
-}
-
-Result<std::string> Link::congestion() const {
-  std::string name;
-  GODWIT_TRY(source_.within([&name] {
-    std::ifstream file("/proc/sys/net/ipv4/tcp_congestion_control");
-    file >> name;
-    return name.empty() ? Status(fail(ErrorCode::kIo, "link", "no congestion control")) : Status();
-  }));
-  return name;
 }
 
 Json counts_json(const LinkCounts& counts) {

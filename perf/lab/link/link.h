@@ -25,7 +25,7 @@ class Link {
   [[nodiscard]] const NetworkSite& source() const { return source_; }
   [[nodiscard]] const NetworkSite& target() const { return target_; }
   /// The congestion control of new connections at both ends. Errors: kIo.
-  [[nodiscard]] Result<std::string> congestion() const;
+  [[nodiscard]] Result<std::string> congestion() const { return source_.congestion(); }
   /// Options that put both processes of a `godwit demo` at the ends of this link.
   [[nodiscard]] std::vector<std::string> demo_arguments() const;
   /// The member `link` of a row.

@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -81,16 +82,18 @@ bool write_setting(const char* path, std::string_view value) {
          ::write(file.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
 }
 
-/// The same for whoever is measured here. A namespace may choose only what the host allows to all.
-void choose_congestion() {
-  if (!write_setting(kCongestion, "cubic")) {
-    (void)write_setting(kCongestion, "reno");  // every kernel has it
+/// The first that is not refused: a namespace may choose only what the host allows to all.
+void choose_congestion(const std::vector<std::string>& names) {
+  for (const auto& name : names) {
+    if (write_setting(kCongestion, name)) {
+      return;
+    }
   }
 }
 
 }  // namespace
 
-Result<NetworkSite> NetworkSite::create() {
+Result<NetworkSite> NetworkSite::create(const std::vector<std::string>& congestion) {
   Fd made;
   const auto ready = on_thread([&]() -> Status {
     if (::unshare(CLONE_NEWNET) != 0) {
@@ -101,7 +104,7 @@ Result<NetworkSite> NetworkSite::create() {
     if (!made.valid()) {
       return fail_errno(errno, "open", "/proc/thread-self/ns/net");
     }
-    choose_congestion();
+    choose_congestion(congestion);
     // It would send packets of its own, and the first packet on a link starts the link's clock.
     (void)write_setting(kNoIpv6, "1");
     GODWIT_TRY_ASSIGN(const auto socket, control_socket());
@@ -123,6 +126,15 @@ Result<Fd> NetworkSite::open() const {
   return copy;
 }
 
+Result<std::string> NetworkSite::congestion() const {
+  std::string name;
+  GODWIT_TRY(within([&name] {
+    name = congestion_here();
+    return name.empty() ? Status(fail(ErrorCode::kIo, "link", "no congestion control")) : Status();
+  }));
+  return name;
+}
+
 Status NetworkSite::within(const std::function<Status()>& body) const {
   return on_thread([&]() -> Status {
     if (::setns(fd_.get(), CLONE_NEWNET) != 0) {
@@ -130,6 +142,13 @@ Status NetworkSite::within(const std::function<Status()>& body) const {
     }
     return body();
   });
+}
+
+std::string congestion_here() {
+  std::ifstream file(kCongestion);
+  std::string name;
+  file >> name;
+  return name;
 }
 
 Status bring_up(const std::string& device, const char* address) {

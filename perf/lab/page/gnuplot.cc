@@ -3,13 +3,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "godwit/base/fd.h"
 
 #include "ground/child.h"
+#include "ground/process.h"
 
 namespace godwit::lab {
 namespace {
@@ -31,15 +33,8 @@ Status write_all(int fd, std::string_view text) {
 }  // namespace
 
 Result<Gnuplot> Gnuplot::find() {
-  const char* set = std::getenv("PATH");
-  const std::string path = set != nullptr ? set : "";
-  for (std::size_t start = 0; start <= path.size();) {
-    const auto end = std::min(path.find(':', start), path.size());
-    const auto candidate = std::filesystem::path(path.substr(start, end - start)) / "gnuplot";
-    if (candidate.is_absolute() && ::access(candidate.c_str(), X_OK) == 0) {
-      return Gnuplot(candidate);
-    }
-    start = end + 1;
+  if (auto program = find_program("gnuplot"); !program.empty()) {
+    return Gnuplot(std::move(program));
   }
   return fail(ErrorCode::kUnsupported,
               "gnuplot",
@@ -55,7 +50,7 @@ Result<std::string> Gnuplot::run(const std::string& script, int interrupt_fd) co
   GODWIT_TRY(write_all(file.get(), script));
   // -d: the settings in a user's ~/.gnuplot are theirs.
   GODWIT_TRY_ASSIGN(auto ran,
-                    run_child({program_.string(), "-d", fmt::format("/dev/fd/{}", file.get())},
+                    run_child({program_, "-d", fmt::format("/dev/fd/{}", file.get())},
                               interrupt_fd,
                               Deadline::after_ns(kDeadlineNs)));
   if (ran.interrupted) {

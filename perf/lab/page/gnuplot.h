@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 
 #include "godwit/base/result.h"
@@ -17,8 +16,8 @@ class Gnuplot {
   [[nodiscard]] Result<std::string> run(const std::string& script, int interrupt_fd) const;
 
  private:
-  explicit Gnuplot(std::filesystem::path program) : program_(std::move(program)) {}
-  std::filesystem::path program_;
+  explicit Gnuplot(std::string program) : program_(std::move(program)) {}
+  std::string program_;
 };
 
 }  // namespace godwit::lab

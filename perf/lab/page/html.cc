@@ -5,52 +5,20 @@
 
 #include <fmt/format.h>
 
+// Symbols of style.S.
+extern "C" const char godwit_lab_style_begin[];  // NOLINT(readability-identifier-naming)
+extern "C" const char godwit_lab_style_end[];    // NOLINT(readability-identifier-naming)
+
 namespace godwit::lab {
 namespace {
 
 /// Rows of a table of values; more would make the page heavy and be read by nobody.
 constexpr std::size_t kValueRowsMax = 400;
 
-constexpr const char* kStyle = R"css(
-:root{color-scheme:light dark;--paper:#fff;--card:#f6f8fa;--ink:#24292f;--soft:#57606a;--grid:#d0d7de;--bad:#b42318;
---good:#1a7f37;--c0:#1f6feb;--c1:#c4501b;--c2:#1a7f37;--c3:#8250df;--c4:#cf222e;--c5:#0b7a86;--c6:#8a5d00;--c7:#bf3989;
---shade0:#8c959f;--shade1:#54aeff;--shade2:#fa4549;--shade3:#4ac26b}
-@media(prefers-color-scheme:dark){:root{--paper:#0d1117;--card:#161b22;--ink:#e6edf3;--soft:#9aa4af;--grid:#343b44;
---bad:#ff8f85;--good:#3fb950;--c0:#58a6ff;--c1:#f0883e;--c2:#3fb950;--c3:#bc8cff;--c4:#ff7b72;--c5:#39c5cf;--c6:#d29922;
---c7:#f778ba}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.6rem;line-height:1.2;margin:.5rem 0}
-h2{font-size:1.25rem;margin:2.2rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--grid)}
-h3{font-size:1rem;margin:0 0 .5rem}
-p,ul{margin:.5rem 0}
-a{color:var(--c0)}
-nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0}
-.soft,small,figcaption{color:var(--soft)}
-.bad{color:var(--bad)}
-.good{color:var(--good)}
-.note{border-left:4px solid var(--bad);padding:.5rem .8rem;margin:.8rem 0;background:var(--card)}
-.plots{display:grid;grid-template-columns:minmax(0,1fr);gap:1rem;margin:1rem 0}
-@media(min-width:56rem){.plots{grid-template-columns:repeat(2,minmax(0,1fr))}
-.hero .plot{grid-column:1/-1;max-width:46rem}}
-.plot{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:.8rem}
-figure{margin:0}
-figcaption{font-size:.85rem;margin:.3rem 0}
-.plot svg{display:block;width:100%;height:auto}
-.legend{display:flex;flex-wrap:wrap;gap:.1rem .9rem;list-style:none;padding:0;margin:.4rem 0;font-size:.85rem}
-.legend svg{display:inline-block;width:1.5em;height:.9em;margin-right:.3em;vertical-align:-.05em}
-.scroll{overflow-x:auto;max-width:100%;margin:.6rem 0}
-table{border-collapse:collapse;font-size:.85rem;overflow-wrap:normal}
-th,td{padding:.3rem .6rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid);white-space:nowrap;
-font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}
-td small,th small{display:block;font-weight:normal}
-thead th{border-bottom:2px solid var(--grid)}
-details{margin:.4rem 0;font-size:.9rem}
-summary{cursor:pointer;padding:.2rem 0}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--card);padding:.6rem;border-radius:6px;font-size:.8rem}
-)css";
+std::string_view style() {
+  return {godwit_lab_style_begin,
+          static_cast<std::size_t>(godwit_lab_style_end - godwit_lab_style_begin)};
+}
 
 /// The shape of a mark as gnuplot draws it, around the origin.
 std::string shape_path(std::size_t style) {
@@ -208,9 +176,9 @@ std::string document_of(const std::string& title, const std::string& body) {
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
       "'unsafe-inline'; img-src data:\">\n"
       "<link rel=\"icon\" href=\"data:,\">\n"
-      "<title>{}</title>\n<style>{}</style></head>\n<body>\n{}</body></html>\n",
+      "<title>{}</title>\n<style>\n{}</style></head>\n<body>\n{}</body></html>\n",
       escape(title),
-      kStyle,
+      style(),
       body);
 }
 

@@ -55,13 +55,6 @@ std::string date_of(double unix_s) {
   return fmt::format("{:%Y-%m-%d %H:%M} UTC", parts);
 }
 
-/// Without the load, which changes from run to run.
-Json machine_of(const RunRow& run) {
-  auto host = run.host;
-  host.erase("load_1min");
-  return host;
-}
-
 std::string command_of(const RunRow& run) {
   std::string text;
   for (const auto& word : run.command) {

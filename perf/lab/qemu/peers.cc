@@ -1,15 +1,14 @@
 #include "qemu/peers.h"
 
 #include <algorithm>
-#include <array>
+#include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 
-#include "ground/figures.h"
-#include "ground/stats.h"
-#include "ground/table.h"
 #include "link/private_network.h"
-#include "run/runner.h"
+#include "qemu/guest_options.h"
+#include "qemu/qemu_run.h"
 
 namespace godwit::lab {
 namespace {
@@ -24,11 +23,22 @@ Status leave_out(const std::string& mode, const std::string& reason, Results& re
   return results.write("left_out", row);
 }
 
-}  // namespace
+/// One way of QEMU to migrate one point of a scenario.
+class QemuSide final : public Peer {
+ public:
+  QemuSide(QemuPeer program, QemuPlan plan)
+      : program_(std::move(program)), plan_(std::move(plan)) {}
+  [[nodiscard]] std::string name() const override { return "qemu " + plan_.mode.name; }
+  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const override {
+    return run_qemu(program_, plan_, link, interrupt_fd);
+  }
 
-PeerRun PeerSide::run(const Link* link, int interrupt_fd) const {
-  return run_qemu(program, mode, options, link, interrupt_fd);
-}
+ private:
+  QemuPeer program_;
+  QemuPlan plan_;
+};
+
+}  // namespace
 
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names) {
   std::vector<QemuMode> modes;
@@ -93,52 +103,12 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
       continue;
     }
     Side side;
-    side.peer = std::make_shared<PeerSide>(PeerSide{*peer, mode, *options});
+    side.peer = std::make_shared<QemuSide>(*peer, QemuPlan{mode, *options});
     side.label = side.peer->name();
     side.point = point;
     sides.push_back(std::move(side));
   }
   return sides;
-}
-
-Status write_peer_table(const std::vector<Side>& sides,
-                        const Measured& measured,
-                        const Results& results) {
-  if (results.to_stdout()) {
-    return {};
-  }
-  std::vector<std::vector<std::string>> rows{{""}, {"runs"}};
-  for (std::size_t i = 0; i < sides.size(); ++i) {
-    rows[0].push_back(sides[i].label);
-    rows[1].push_back(std::to_string(measured.samples[i].size()));
-  }
-  for (const auto* name : {"total_ns",
-                           "downtime_ns",
-                           "guest_gap_ns",
-                           "largest_stall_ns",
-                           "cpu_source_ns",
-                           "cpu_target_ns",
-                           "wire_bytes"}) {
-    std::vector<std::string> row{name};
-    const auto ours = values_of(measured.samples[0], name);
-    for (std::size_t i = 0; i < sides.size(); ++i) {
-      const auto values = values_of(measured.samples[i], name);
-      if (values.empty()) {
-        row.emplace_back("-");
-        continue;
-      }
-      const auto median = spread_of(values).median;
-      auto text = figure_text(find_figure(name)->unit, median);
-      if (i > 0 && !ours.empty() && spread_of(ours).median > 0) {
-        text += fmt::format(" ({:.2f})", median / spread_of(ours).median);
-      }
-      row.push_back(std::move(text));
-    }
-    rows.push_back(std::move(row));
-  }
-  fmt::print(
-      "\n{}, medians (and what they are of godwit's)\n{}\n", sides[0].point.name(), table(rows));
-  return {};
 }
 
 }  // namespace godwit::lab

@@ -1,31 +1,16 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "godwit/base/result.h"
 
-#include "qemu/guest_options.h"
 #include "qemu/qemu_peer.h"
-#include "qemu/qemu_run.h"
 #include "rows/results.h"
+#include "run/side.h"
 #include "scenario/scenario.h"
 
 namespace godwit::lab {
-
-struct Measured;
-struct Side;
-
-/// One way of a peer to migrate one point of a scenario.
-struct PeerSide {
-  QemuPeer program;
-  QemuMode mode;
-  GuestOptions options;
-  [[nodiscard]] std::string name() const { return "qemu " + mode.name; }
-  /// One migration.
-  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const;
-};
 
 /// Modes of "qemu" (all of them) and "qemu:MODE", in order, each once. Errors: kInvalidArgument.
 Result<std::vector<QemuMode>> parse_peers(const std::vector<std::string>& names);
@@ -40,11 +25,5 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
                                      const Point& point,
                                      int interrupt_fd,
                                      Results& results);
-
-/// Medians of all sides beside each other, and in brackets what they are of the first's; unless
-/// rows go to stdout.
-Status write_peer_table(const std::vector<Side>& sides,
-                        const Measured& measured,
-                        const Results& results);
 
 }  // namespace godwit::lab

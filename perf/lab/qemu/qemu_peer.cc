@@ -1,14 +1,11 @@
 #include "qemu/qemu_peer.h"
 
-#include <unistd.h>
-
 #include <array>
 #include <charconv>
-#include <cstdlib>
-#include <sstream>
 
 #include <fmt/format.h>
 
+#include "ground/process.h"
 #include "qemu/qemu_process.h"
 
 namespace godwit::lab {
@@ -68,21 +65,6 @@ std::vector<QemuMode> all_qemu_modes() {
           {"multifd-4", 4, false, false},
           {"postcopy", 0, true, false},
           {"postcopy-preempt", 0, true, true}};
-}
-
-std::string find_program(const std::string& program) {
-  if (program.find('/') != std::string::npos) {
-    return ::access(program.c_str(), X_OK) == 0 ? program : std::string();
-  }
-  const auto* path = std::getenv("PATH");
-  std::istringstream directories(path == nullptr ? "" : path);
-  for (std::string directory; std::getline(directories, directory, ':');) {
-    const auto candidate = directory + "/" + program;
-    if (::access(candidate.c_str(), X_OK) == 0) {
-      return candidate;
-    }
-  }
-  return {};
 }
 
 Result<QemuPeer> probe_qemu(const std::string& program, int interrupt_fd) {

@@ -33,9 +33,6 @@ struct QemuPeer {
   std::vector<std::string> refused;    ///< "postcopy-ram: why not", of those that could not
 };
 
-/// Path of `program`: itself when it has a slash, else as found on PATH; empty when there is none.
-std::string find_program(const std::string& program);
-
 /// Starts it once without a machine and asks what it can do.
 /// Errors: kUnsupported (not found, or no QEMU), kCancelled.
 Result<QemuPeer> probe_qemu(const std::string& program, int interrupt_fd);

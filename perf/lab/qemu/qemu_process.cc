@@ -1,15 +1,8 @@
 #include "qemu/qemu_process.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -18,11 +11,13 @@
 
 #include <fmt/format.h>
 
+#include "ground/unix_socket.h"
+
 namespace godwit::lab {
 namespace {
 
 constexpr std::int64_t kStartNs = 20'000'000'000;
-constexpr int kEndMs = 3000;
+constexpr std::int64_t kEndNs = 3'000'000'000;
 constexpr int kSerialBufferBytes = 8 << 20;
 
 struct SerialLine {
@@ -48,26 +43,6 @@ Result<SerialLine> make_serial_line() {
         line.qemu.get(), SOL_SOCKET, SO_SNDBUF, &kSerialBufferBytes, sizeof kSerialBufferBytes);
   }
   return line;
-}
-
-/// Only calls that are safe after a fork.
-[[noreturn]] void become(char* const* words, int log, int serial, int network, pid_t parent) {
-  // A group of its own: a Ctrl-C at the terminal is the lab's.
-  ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent || (network >= 0 && ::setns(network, CLONE_NEWNET) != 0)) {
-    ::_exit(127);
-  }
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::dup2(log, STDOUT_FILENO);
-  ::dup2(log, STDERR_FILENO);
-  if (serial >= 0) {
-    ::fcntl(serial, F_SETFD, 0);
-  }
-  ::execv(words[0], words);
-  ::_exit(127);
 }
 
 }  // namespace
@@ -106,7 +81,7 @@ Result<std::unique_ptr<Qemu>> Qemu::start(const QemuSpec& spec,
   GODWIT_TRY(qemu->launch(spec, serial.qemu.get()));
   serial.qemu.reset();  // so that QEMU's end is the last one
   qemu->serial_ = std::move(serial.lab);
-  const Watched watched{interrupt_fd, qemu->ended_.get()};
+  const Watched watched{interrupt_fd, qemu->process_->ended_fd()};
   const auto deadline = Deadline::after_ns(kStartNs);
   auto made = [&]() -> Status {
     GODWIT_TRY_ASSIGN(auto socket, accept_one(monitor.get(), watched, deadline));
@@ -126,46 +101,28 @@ Status Qemu::launch(const QemuSpec& spec, int serial) {
   if (!log.valid()) {
     return fail_errno(errno, "QEMU", log_);
   }
-  std::vector<char*> pointers;
-  for (auto& word : words_) {
-    pointers.push_back(word.data());
-  }
-  pointers.push_back(nullptr);
-  const auto parent = ::getpid();
-  pid_ = ::fork();
-  if (pid_ == 0) {
-    become(pointers.data(), log.get(), serial, spec.network_fd, parent);
-  }
-  if (pid_ < 0) {
-    return fail_errno(errno, "fork");
-  }
-  ended_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  if (!ended_.valid()) {
-    return fail_errno(errno, "pidfd_open");
-  }
+  ProcessSpec process;
+  process.words = words_;
+  process.out_fd = log.get();
+  process.error_fd = log.get();
+  process.network_fd = spec.network_fd;
+  process.kept_fd = serial;
+  process.death_signal = SIGKILL;
+  GODWIT_TRY_ASSIGN(auto started, Process::start(process));
+  process_.emplace(std::move(started));
   return {};
 }
 
 Qemu::~Qemu() {
-  if (pid_ <= 0) {
-    return;
-  }
-  ::kill(pid_, SIGTERM);
-  pollfd polled{ended_.get(), POLLIN, 0};
-  if (!ended_.valid() || ::poll(&polled, 1, kEndMs) != 1) {
-    ::kill(pid_, SIGKILL);
-  }
-  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  if (process_) {
+    process_->signal(SIGTERM);
+    // What is still there then is killed with the object.
+    (void)process_->has_ended(Deadline::after_ns(kEndNs));
   }
 }
 
 std::int64_t Qemu::cpu_ns() const {
-  clockid_t clock{};
-  timespec time{};
-  if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &time) != 0) {
-    return 0;
-  }
-  return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
+  return process_->cpu_ns();
 }
 
 std::string Qemu::last_words() const {

@@ -1,16 +1,16 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
 
-#include "ground/unix_socket.h"
+#include "ground/process.h"
+#include "ground/temporary_directory.h"
 #include "qemu/qmp.h"
 
 namespace godwit::lab {
@@ -47,8 +47,7 @@ class Qemu {
   Status launch(const QemuSpec& spec, int serial);
   [[nodiscard]] std::string last_words() const;
 
-  pid_t pid_ = -1;
-  Fd ended_;
+  std::optional<Process> process_;
   std::string log_;
   std::vector<std::string> words_;
   Fd serial_;

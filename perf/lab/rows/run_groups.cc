@@ -96,6 +96,12 @@ std::string point_key(const RunRow& run) {
   return json_text(key);
 }
 
+Json machine_of(const RunRow& run) {
+  auto host = run.host;
+  host.erase("load_1min");
+  return host;
+}
+
 std::vector<RunGroup> groups_of(std::span<const RunRow> runs) {
   std::set<std::string> commits;
   std::vector<RunGroup> groups;

@@ -8,7 +8,7 @@
 
 #include "ground/figures.h"
 #include "rows/results_file.h"
-#include "run/verdict.h"
+#include "rows/sample.h"
 
 namespace godwit::lab {
 
@@ -36,6 +36,9 @@ std::string series_of(const RunRow& run);
 /// What makes runs of two files (of two builds) the same measurement: everything of the group but
 /// the commit.
 std::string point_key(const RunRow& run);
+
+/// The host of a run without its load, which changes from run to run.
+Json machine_of(const RunRow& run);
 
 /// "rate=64MiB vcpus=2", "link 1 Gbit/s, 100 us": what is swept beside the mode, and the link.
 std::string detail_of(const RunRow& run);

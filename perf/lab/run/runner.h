@@ -1,38 +1,21 @@
 #pragma once
 
-#include <memory>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "godwit/base/result.h"
 
-#include "qemu/peers.h"
 #include "rows/results.h"
-#include "run/verdict.h"
-#include "scenario/scenario.h"
+#include "run/side.h"
 
 namespace godwit::lab {
-
-/// One of the things that are measured in turn.
-struct Side {
-  std::string label;  ///< "a", "b", or the name of the point
-  Point point;
-  std::string godwit;                              ///< path of the command
-  std::shared_ptr<const PeerSide> peer = nullptr;  ///< what runs instead of godwit
-};
 
 struct RunnerOptions {
   unsigned rounds = 5;    ///< runs of each side
   int interrupt_fd = -1;  ///< readable: stop
   std::int64_t run_timeout_ns = 600'000'000'000;
   std::string set;  ///< noted in each row
-};
-
-/// How the runs went; their figures by side.
-struct Measured {
-  std::vector<std::vector<Sample>> samples;
-  std::uint64_t failed = 0;  ///< runs that were not verified
-  bool interrupted = false;
 };
 
 /// The order of turns: forwards, then backwards (A B B A A B ...), so that a drift of the machine

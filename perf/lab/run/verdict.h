@@ -2,17 +2,11 @@
 
 #include <span>
 #include <string>
-#include <vector>
 
+#include "rows/sample.h"
 #include "scenario/scenario.h"
 
 namespace godwit::lab {
-
-/// The figures of one run, as figures_of() gives them.
-using Sample = Json;
-
-/// The values of one figure over runs; runs without it are left out.
-std::vector<double> values_of(std::span<const Sample> runs, const std::string& figure);
 
 struct Verdict {
   bool met = false;

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "ground/figures.h"
+
+#include <gtest/gtest.h>
 
 namespace godwit::lab {
 namespace {

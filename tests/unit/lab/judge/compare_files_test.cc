@@ -54,7 +54,7 @@ TEST(CompareFiles, ASlowerFileIsFoundAtItsPoint) {
   for (const auto& one : change.points[1].figures) {
     EXPECT_TRUE(one.different) << one.figure->name;
     EXPECT_NEAR(one.ratio, 1.2, 1e-9);
-    EXPECT_EQ(one.worse, std::string_view(one.figure->name) != "wire_bytes")
+    EXPECT_EQ(is_worse(one), std::string_view(one.figure->name) != "wire_bytes")
         << one.figure->name << ": shown, not watched";
   }
   EXPECT_FALSE(any_worse(compare_rows(b, a, 0.01))) << "faster is not worse";

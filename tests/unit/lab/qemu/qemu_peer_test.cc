@@ -3,9 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "qemu/guest_options.h"
-#include "qemu/peers.h"
-#include "qemu/qemu_run.h"
-#include "run/runner.h"
 
 namespace godwit::lab {
 namespace {
@@ -24,23 +21,6 @@ TEST(QemuMode, ReadsNames) {
   for (const auto* name : {"", "hybrid", "multifd-", "multifd-0", "multifd-65", "multifd-2x"}) {
     EXPECT_FALSE(parse_qemu_mode(name)) << name;
   }
-}
-
-TEST(QemuMode, ParsesPeersOnceEach) {
-  const auto all = parse_peers({"qemu:multifd-3", "qemu", "qemu:postcopy"});
-  ASSERT_TRUE(all);
-  EXPECT_EQ(all->size(), all_qemu_modes().size() + 1);
-  EXPECT_EQ(all->front().name, "multifd-3");
-  EXPECT_FALSE(parse_peers({"xen"}));
-  EXPECT_FALSE(parse_peers({"xen:precopy"}));
-}
-
-TEST(QemuMode, AScenarioNamesPeers) {
-  const auto scenario = parse_scenario(
-      parse_json(R"({"name": "x", "options": {}, "peers": ["qemu:postcopy"]})"), "test");
-  ASSERT_TRUE(scenario);
-  EXPECT_EQ(scenario->peers, std::vector<std::string>{"qemu:postcopy"});
-  EXPECT_FALSE(parse_scenario(parse_json(R"({"name": "x", "options": {}, "peers": [1]})"), "test"));
 }
 
 TEST(QemuPeer, ALackingCapabilityIsNamed) {
@@ -64,14 +44,6 @@ TEST(QemuPeer, AProgramThatIsNoQemuIsUnsupported) {
   const auto peer = probe_qemu("/bin/true", -1);
   ASSERT_FALSE(peer);
   EXPECT_EQ(peer.error().code, ErrorCode::kUnsupported) << peer.error().message();
-}
-
-TEST(QemuRun, TakesFiguresThatQemuReports) {
-  const auto figures =
-      qemu_figures(parse_json(R"({"downtime": 12, "ram": {"transferred": 4096}})"));
-  EXPECT_EQ(number_at(figures, "/downtime_ns"), 12e6);
-  EXPECT_EQ(number_at(figures, "/wire_bytes"), 4096);
-  EXPECT_TRUE(qemu_figures(Json::object()).empty());
 }
 
 Point point_of(const char* options) {

@@ -3,6 +3,7 @@
 #include <sstream>
 #include <string>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace godwit::lab {
@@ -22,11 +23,13 @@ std::string error_of(const std::string& text) {
 }
 
 TEST(ResultsFile, ReadsRunsAndLimitsAndPassesOverTheRest) {
-  std::istringstream in(std::string(kRun) + "\n\n" +
-                        R"({"schema":"godwit.lab.v1","kind":"limit","scenario":"idle",)"
-                        R"("text":"total 2 s <= 1 s","met":false})" +
-                        "\n" + R"({"schema":"godwit.lab.v1","kind":"summary"})" + "\n" +
-                        R"({"schema":"godwit.lab.v1","kind":"left_out","reason":"no root"})");
+  std::istringstream in(
+      fmt::format("{}\n\n{}\n{}\n{}",
+                  kRun,
+                  R"({"schema":"godwit.lab.v1","kind":"limit","scenario":"idle",)"
+                  R"("text":"total 2 s <= 1 s","met":false})",
+                  R"({"schema":"godwit.lab.v1","kind":"summary"})",
+                  R"({"schema":"godwit.lab.v1","kind":"left_out","reason":"no root"})"));
   ResultRows rows;
   ASSERT_TRUE(read_rows(in, "x.jsonl", rows));
   ASSERT_EQ(rows.runs.size(), 1U);
@@ -45,10 +48,12 @@ TEST(ResultsFile, ReadsRunsAndLimitsAndPassesOverTheRest) {
 }
 
 TEST(ResultsFile, AnErrorNamesFileAndLine) {
-  const std::string good = std::string(kRun) + "\n";
-  EXPECT_EQ(error_of(good), "");
-  EXPECT_NE(error_of(good + R"({"schema":"godwit.la)").find("x.jsonl:2:"), std::string::npos);
-  EXPECT_NE(error_of(good + good + "[1]").find("x.jsonl:3:"), std::string::npos);
+  const auto behind = [](const char* before, const char* line) {
+    return error_of(fmt::format("{}{}\n{}", before, kRun, line));
+  };
+  EXPECT_EQ(behind("", ""), "");
+  EXPECT_NE(behind("", R"({"schema":"godwit.la)").find("x.jsonl:2:"), std::string::npos);
+  EXPECT_NE(behind("\n", "[1]").find("x.jsonl:3:"), std::string::npos);
   EXPECT_NE(error_of(R"({"schema":"other.v1","kind":"run"})").find("godwit.lab.v1"),
             std::string::npos);
   EXPECT_NE(error_of(R"({"schema":"godwit.lab.v1","kind":"run"})").find("scenario"),

@@ -123,5 +123,13 @@ TEST(Library, EveryFileIsAScenarioOrASetOfSuch) {
   EXPECT_FALSE(library.scenario("nothing"));
 }
 
+TEST(QemuMode, AScenarioNamesPeers) {
+  const auto scenario = parse_scenario(
+      parse_json(R"({"name": "x", "options": {}, "peers": ["qemu:postcopy"]})"), "test");
+  ASSERT_TRUE(scenario);
+  EXPECT_EQ(scenario->peers, std::vector<std::string>{"qemu:postcopy"});
+  EXPECT_FALSE(parse_scenario(parse_json(R"({"name": "x", "options": {}, "peers": [1]})"), "test"));
+}
+
 }  // namespace
 }  // namespace godwit::lab
