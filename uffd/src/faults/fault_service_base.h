@@ -5,7 +5,7 @@
 #include "godwit/engine/ports.h"
 #include "godwit/uffd/uffd.h"
 
-#include "placing/address_map.h"
+#include "address_map.h"
 
 namespace godwit::uffd {
 

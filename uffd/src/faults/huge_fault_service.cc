@@ -6,7 +6,7 @@
 #include "godwit/uffd/uffd.h"
 
 #include "faults/fault_service_base.h"
-#include "placing/huge_populate.h"
+#include "placing/populate.h"
 
 // Mapping huge pages whose content is in the file. As for memory of 4 KiB pages (fault_service.cc),
 // but everything goes by 2 MiB: the kernel reports a fault at the huge page's start, and

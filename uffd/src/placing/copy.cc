@@ -1,5 +1,3 @@
-#include "godwit/uffd/anonymous_target.h"
-
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -9,16 +7,14 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
+#include <memory>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "godwit/base/fd.h"
-#include "godwit/uffd/uffd.h"
 
-#include "faults/fault_service_base.h"
-#include "placing/address_map.h"
+#include "address_map.h"
+#include "fill_run.h"
+#include "placing/placers.h"
 
 // Private anonymous memory has no file behind it: the only way to put bytes into a page so that the
 // guest sees all of them or none is UFFDIO_COPY, which allocates the page, fills it, installs it in
@@ -39,37 +35,6 @@
 
 namespace godwit::uffd {
 namespace {
-
-tl::unexpected<Error> not_armed(const char* operation) {
-  return fail(ErrorCode::kState, operation, "guest memory is not registered; call arm() first");
-}
-
-/// Fills the pages of a run by `fill(page, rest of the run in pages)`; returns how many of them
-/// were there already.
-template <typename Fill>
-Result<std::uint64_t> fill_run(PageRun run, const char* operation, Fill&& fill) {
-  std::uint64_t already = 0;
-  for (auto at = run.first; at < run.end();) {
-    const Progress progress = fill(at, run.end() - at);
-    at += progress.bytes >> kPageShift;
-    switch (progress.sys_errno) {
-      case 0:
-      case EAGAIN:
-        break;
-      case EEXIST:
-        ++already;
-        ++at;
-        break;
-      case ENOENT:
-        return not_armed(operation);
-      default:
-        return fail_errno(progress.sys_errno,
-                          operation,
-                          fmt::format("region {} page {} of guest memory", run.region, at));
-    }
-  }
-  return already;
-}
 
 class UffdCopyPlacer final : public engine::PagePlacer {
  public:
@@ -165,63 +130,11 @@ class UffdCopyPlacer final : public engine::PagePlacer {
   std::atomic<bool> batches_;
 };
 
-class AnonymousFaultService final : public FaultServiceBase {
- public:
-  AnonymousFaultService(const engine::GuestMemory& memory, std::shared_ptr<Uffd> uffd)
-      : FaultServiceBase(memory, std::move(uffd), Registration::kMissing) {}
-
- private:
-  Status map_pages(PageRun run, engine::MapResult& result) override {
-    GODWIT_TRY_ASSIGN(
-        result.already,
-        fill_run(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
-          const auto progress =
-              uffd().map_zero(memory().page({run.region, page}), count << kPageShift);
-          result.mapped += progress.bytes >> kPageShift;
-          return progress;
-        }));
-    return {};
-  }
-};
-
-class DirectPlacer final : public engine::PagePlacer {
- public:
-  explicit DirectPlacer(const engine::GuestMemory& memory) : memory_(memory) {}
-  [[nodiscard]] const char* name() const override { return "memcpy"; }
-
-  Status place(PageRun run, const std::byte* bytes) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
-    }
-    std::memcpy(memory_.page({run.region, run.first}), bytes, run.bytes());
-    return {};
-  }
-
-  Status place_zero(PageRun run) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
-    }
-    std::memset(memory_.page({run.region, run.first}), 0, run.bytes());
-    return {};
-  }
-
- private:
-  const engine::GuestMemory memory_;
-};
-
 }  // namespace
 
-Result<AnonymousTarget> make_anonymous_target(const engine::GuestMemory& memory,
-                                              bool process_guest) {
-  GODWIT_TRY_ASSIGN(auto opened,
-                    Uffd::open({}, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
-  const auto uffd = std::make_shared<Uffd>(std::move(opened));
-  return AnonymousTarget{std::make_unique<UffdCopyPlacer>(memory, uffd),
-                         std::make_unique<AnonymousFaultService>(memory, uffd)};
-}
-
-std::unique_ptr<engine::PagePlacer> make_direct_placer(const engine::GuestMemory& memory) {
-  return std::make_unique<DirectPlacer>(memory);
+std::unique_ptr<engine::PagePlacer> make_copy_placer(const engine::GuestMemory& memory,
+                                                     std::shared_ptr<Uffd> uffd) {
+  return std::make_unique<UffdCopyPlacer>(memory, std::move(uffd));
 }
 
 }  // namespace godwit::uffd

@@ -1,0 +1,74 @@
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "godwit/uffd/page_installer.h"
+
+#include "address_map.h"
+#include "placing/populate.h"
+
+// Guest memory on hugetlbfs: a file whose pages the kernel allocates, maps and protects 2 MiB at a
+// time. It has no write(), so bytes go through the alias. A page that the kernel cannot give (a
+// limit of the hugetlb controller, a memory policy; the pool itself was reserved by mapping the
+// file) would be a SIGBUS there. MADV_POPULATE_WRITE in front of the first bytes of each huge page
+// makes it an error.
+
+namespace godwit::uffd {
+namespace {
+
+class HugePlacer final : public engine::PagePlacer {
+ public:
+  explicit HugePlacer(const engine::GuestMemory& memory) : memory_(memory) {
+    for (const auto& region : memory.regions) {
+      populated_.emplace_back((region.page_count + region.block_pages - 1) / region.block_pages);
+    }
+  }
+  [[nodiscard]] const char* name() const override { return "alias"; }
+
+  Status place(PageRun run, const std::byte* bytes) override {
+    GODWIT_TRY(populate(run, "place"));
+    std::memcpy(start_of(run), bytes, run.bytes());
+    return {};
+  }
+
+  Status place_zero(PageRun run) override {
+    GODWIT_TRY(populate(run, "place_zero"));
+    std::memset(start_of(run), 0, run.bytes());
+    return {};
+  }
+
+ private:
+  [[nodiscard]] std::byte* start_of(PageRun run) const {
+    return memory_.regions[run.region].alias + (run.first << kPageShift);
+  }
+
+  Status populate(PageRun run, const char* operation) {
+    if (!holds(memory_, run)) {
+      return fail(ErrorCode::kInvalidArgument, operation, "pages outside the guest's memory");
+    }
+    const auto& region = memory_.regions[run.region];
+    for (auto block = run.first / region.block_pages; block * region.block_pages < run.end();
+         ++block) {
+      // relaxed: only saves the call; the page is the kernel's matter, and asking twice is
+      // harmless.
+      auto& done = populated_[run.region][block];
+      if (!done.load(std::memory_order_relaxed)) {
+        GODWIT_TRY(populate_huge_page(region, block));
+        done.store(true, std::memory_order_relaxed);
+      }
+    }
+    return {};
+  }
+
+  const engine::GuestMemory memory_;
+  std::vector<std::vector<std::atomic<bool>>> populated_;  ///< a flag a huge page
+};
+
+}  // namespace
+
+std::unique_ptr<engine::PagePlacer> make_huge_placer(const engine::GuestMemory& memory) {
+  return std::make_unique<HugePlacer>(memory);
+}
+
+}  // namespace godwit::uffd

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+
+#include "godwit/engine/ports.h"
+#include "godwit/uffd/uffd.h"
+
+namespace godwit::uffd {
+
+/// The ways to put content into guest memory, by name(). Requires of all: mappings and files of the
+/// memory outlive the placer. Thread: any, for distinct pages.
+
+/// "alias", for a memfd: copies through a second mapping. Requires: every region has its alias.
+std::unique_ptr<engine::PagePlacer> make_alias_placer(const engine::GuestMemory& memory);
+
+/// "pwrite", for a memfd: writes to the file.
+std::unique_ptr<engine::PagePlacer> make_pwrite_placer(const engine::GuestMemory& memory);
+
+/// "uffd-copy", for anonymous memory: placing() is kMaps. A page that is mapped already keeps its
+/// content whoever places it again, and that is no error: somebody was faster, and everybody who
+/// waited goes on. Errors of place(): kNoMemory, kState before the memory is registered with
+/// `uffd`. Kernel: UFFDIO_COPY on anonymous memory, v4.3; retracting many runs in one call, v6.13
+/// (before that, a call a run). Cost of place(): one system call a run, about a microsecond a page.
+std::unique_ptr<engine::PagePlacer> make_copy_placer(const engine::GuestMemory& memory,
+                                                     std::shared_ptr<Uffd> uffd);
+
+}  // namespace godwit::uffd
