@@ -18,15 +18,9 @@ class AnonymousFaultService final : public FaultServiceBase {
 
  private:
   Status map_pages(PageRun run, engine::MapResult& result) override {
-    GODWIT_TRY_ASSIGN(
-        result.already,
-        fill_run(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
-          const auto progress =
-              uffd().map_zero(memory().page({run.region, page}), count << kPageShift);
-          result.mapped += progress.bytes >> kPageShift;
-          return progress;
-        }));
-    return {};
+    return fill_run(run, "UFFDIO_ZEROPAGE", result, [&](std::uint64_t page, std::uint64_t count) {
+      return uffd().map_zero(memory().page({run.region, page}), count << kPageShift);
+    });
   }
 };
 

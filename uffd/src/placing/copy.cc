@@ -12,8 +12,8 @@
 
 #include "godwit/base/fd.h"
 
-#include "address_map.h"
 #include "fill_run.h"
+#include "placing/placer_base.h"
 #include "placing/placers.h"
 
 // Private anonymous memory has no file behind it: the only way to put bytes into a page so that the
@@ -29,17 +29,14 @@
 // a microsecond a page when the runs are short, so the runs of one announcement go in batches
 // through process_madvise() where the kernel takes it for one's own process. Nothing is lost if it
 // takes a part only: taking out what is out already is harmless while the guest does not run.
-//
-// What UFFDIO_COPY says of the first page that it cannot do is the state of that page: EEXIST, it
-// is there, so it is skipped and its waiters are woken; EAGAIN, a part is done, ask for the rest.
 
 namespace godwit::uffd {
 namespace {
 
-class UffdCopyPlacer final : public engine::PagePlacer {
+class UffdCopyPlacer final : public PlacerBase {
  public:
   UffdCopyPlacer(const engine::GuestMemory& memory, std::shared_ptr<Uffd> uffd)
-      : memory_(memory),
+      : PlacerBase(memory),
         uffd_(std::move(uffd)),
         self_(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))),
         batches_(self_.valid()) {}
@@ -47,32 +44,9 @@ class UffdCopyPlacer final : public engine::PagePlacer {
   [[nodiscard]] engine::Placing placing() const override { return engine::Placing::kMaps; }
   [[nodiscard]] const char* name() const override { return "uffd-copy"; }
 
-  Status place(PageRun run, const std::byte* bytes) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
-    }
-    return wake_if(run, fill_run(run, "UFFDIO_COPY", [&](std::uint64_t page, std::uint64_t count) {
-                     return uffd_->copy(memory_.page({run.region, page}),
-                                        bytes + ((page - run.first) << kPageShift),
-                                        count << kPageShift);
-                   }));
-  }
-
-  Status place_zero(PageRun run) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
-    }
-    return wake_if(run,
-                   fill_run(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
-                     return uffd_->map_zero(memory_.page({run.region, page}), count << kPageShift);
-                   }));
-  }
-
   Status retract(std::span<const PageRun> runs) override {
     for (const auto& run : runs) {
-      if (!holds(memory_, run)) {
-        return fail(ErrorCode::kInvalidArgument, "retract", "pages outside the guest's memory");
-      }
+      GODWIT_TRY(check_held(memory(), run, "retract"));
     }
     while (!runs.empty()) {
       const auto some = runs.first(std::min(runs.size(), kBatchRuns));
@@ -84,15 +58,31 @@ class UffdCopyPlacer final : public engine::PagePlacer {
     return {};
   }
 
+ protected:
+  Status put(PageRun run, const std::byte* bytes) override {
+    return fill_and_wake(run, "UFFDIO_COPY", [&](std::uint64_t page, std::uint64_t count) {
+      return uffd_->copy(memory().page({run.region, page}),
+                         bytes + ((page - run.first) << kPageShift),
+                         count << kPageShift);
+    });
+  }
+  Status put_zero(PageRun run) override {
+    return fill_and_wake(run, "UFFDIO_ZEROPAGE", [&](std::uint64_t page, std::uint64_t count) {
+      return uffd_->map_zero(memory().page({run.region, page}), count << kPageShift);
+    });
+  }
+
  private:
   static constexpr std::size_t kBatchRuns = 512;
 
-  /// Who waits for a page that somebody else has placed was woken by him, or came later and is not
-  /// queued; a wake too many is harmless where a wake too few is a guest that hangs.
-  Status wake_if(PageRun run, const Result<std::uint64_t>& already) {
-    GODWIT_TRY(already);
-    return *already == 0 ? Status()
-                         : uffd_->wake(memory_.page({run.region, run.first}), run.bytes());
+  template <typename Fill>
+  Status fill_and_wake(PageRun run, const char* operation, Fill&& fill) {
+    engine::MapResult result;
+    auto status = fill_run(run, operation, result, fill);
+    if (result.already > 0) {
+      GODWIT_TRY(uffd_->wake(memory().page({run.region, run.first}), run.bytes()));
+    }
+    return status;
   }
 
   /// Whether one system call took them all out.
@@ -104,7 +94,7 @@ class UffdCopyPlacer final : public engine::PagePlacer {
     std::array<iovec, kBatchRuns> parts;
     std::uint64_t bytes = 0;
     for (std::size_t i = 0; i < runs.size(); ++i) {
-      parts[i] = {memory_.page({runs[i].region, runs[i].first}), runs[i].bytes()};
+      parts[i] = {memory().page({runs[i].region, runs[i].first}), runs[i].bytes()};
       bytes += runs[i].bytes();
     }
     const auto done =
@@ -117,14 +107,13 @@ class UffdCopyPlacer final : public engine::PagePlacer {
 
   Status retract_each(std::span<const PageRun> runs) {
     for (const auto& run : runs) {
-      if (::madvise(memory_.page({run.region, run.first}), run.bytes(), MADV_DONTNEED) != 0) {
+      if (::madvise(memory().page({run.region, run.first}), run.bytes(), MADV_DONTNEED) != 0) {
         return fail_errno(errno, "MADV_DONTNEED", "guest memory");
       }
     }
     return {};
   }
 
-  const engine::GuestMemory memory_;
   const std::shared_ptr<Uffd> uffd_;
   const Fd self_;
   std::atomic<bool> batches_;

@@ -3,34 +3,25 @@
 
 #include "godwit/uffd/anonymous_target.h"
 
-#include "address_map.h"
+#include "placing/placer_base.h"
 
 namespace godwit::uffd {
 namespace {
 
-class DirectPlacer final : public engine::PagePlacer {
+class DirectPlacer final : public PlacerBase {
  public:
-  explicit DirectPlacer(const engine::GuestMemory& memory) : memory_(memory) {}
+  using PlacerBase::PlacerBase;
   [[nodiscard]] const char* name() const override { return "memcpy"; }
 
-  Status place(PageRun run, const std::byte* bytes) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
-    }
-    std::memcpy(memory_.page({run.region, run.first}), bytes, run.bytes());
+ protected:
+  Status put(PageRun run, const std::byte* bytes) override {
+    std::memcpy(memory().page({run.region, run.first}), bytes, run.bytes());
     return {};
   }
-
-  Status place_zero(PageRun run) override {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
-    }
-    std::memset(memory_.page({run.region, run.first}), 0, run.bytes());
+  Status put_zero(PageRun run) override {
+    std::memset(memory().page({run.region, run.first}), 0, run.bytes());
     return {};
   }
-
- private:
-  const engine::GuestMemory memory_;
 };
 
 }  // namespace

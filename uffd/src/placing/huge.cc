@@ -5,7 +5,7 @@
 
 #include "godwit/uffd/page_installer.h"
 
-#include "address_map.h"
+#include "placing/placer_base.h"
 #include "placing/populate.h"
 
 // Guest memory on hugetlbfs: a file whose pages the kernel allocates, maps and protects 2 MiB at a
@@ -17,37 +17,34 @@
 namespace godwit::uffd {
 namespace {
 
-class HugePlacer final : public engine::PagePlacer {
+class HugePlacer final : public PlacerBase {
  public:
-  explicit HugePlacer(const engine::GuestMemory& memory) : memory_(memory) {
+  explicit HugePlacer(const engine::GuestMemory& memory) : PlacerBase(memory) {
     for (const auto& region : memory.regions) {
       populated_.emplace_back((region.page_count + region.block_pages - 1) / region.block_pages);
     }
   }
   [[nodiscard]] const char* name() const override { return "alias"; }
 
-  Status place(PageRun run, const std::byte* bytes) override {
-    GODWIT_TRY(populate(run, "place"));
+ protected:
+  Status put(PageRun run, const std::byte* bytes) override {
+    GODWIT_TRY(populate(run));
     std::memcpy(start_of(run), bytes, run.bytes());
     return {};
   }
-
-  Status place_zero(PageRun run) override {
-    GODWIT_TRY(populate(run, "place_zero"));
+  Status put_zero(PageRun run) override {
+    GODWIT_TRY(populate(run));
     std::memset(start_of(run), 0, run.bytes());
     return {};
   }
 
  private:
   [[nodiscard]] std::byte* start_of(PageRun run) const {
-    return memory_.regions[run.region].alias + (run.first << kPageShift);
+    return memory().regions[run.region].alias + (run.first << kPageShift);
   }
 
-  Status populate(PageRun run, const char* operation) {
-    if (!holds(memory_, run)) {
-      return fail(ErrorCode::kInvalidArgument, operation, "pages outside the guest's memory");
-    }
-    const auto& region = memory_.regions[run.region];
+  Status populate(PageRun run) {
+    const auto& region = memory().regions[run.region];
     for (auto block = run.first / region.block_pages; block * region.block_pages < run.end();
          ++block) {
       // relaxed: only saves the call; the page is the kernel's matter, and asking twice is
@@ -61,7 +58,6 @@ class HugePlacer final : public engine::PagePlacer {
     return {};
   }
 
-  const engine::GuestMemory memory_;
   std::vector<std::vector<std::atomic<bool>>> populated_;  ///< a flag a huge page
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "address_map.h"
 #include "scan/data_extent.h"
 
 // Getting bytes into a page of the guest that the guest must not see until all of them are there.
@@ -21,19 +20,13 @@ namespace {
 constexpr std::uint64_t kZerosBytes = 64 * kPageBytes;
 }
 
-Status MemfdPlacer::place(PageRun run, const std::byte* bytes) {
-  if (!holds(memory_, run)) {
-    return fail(ErrorCode::kInvalidArgument, "place", "pages outside the guest's memory");
-  }
-  const auto& region = memory_.regions[run.region];
+Status MemfdPlacer::put(PageRun run, const std::byte* bytes) {
+  const auto& region = memory().regions[run.region];
   return write(region, run.first << kPageShift, bytes, run.bytes());
 }
 
-Status MemfdPlacer::place_zero(PageRun run) {
-  if (!holds(memory_, run)) {
-    return fail(ErrorCode::kInvalidArgument, "place_zero", "pages outside the guest's memory");
-  }
-  const auto& region = memory_.regions[run.region];
+Status MemfdPlacer::put_zero(PageRun run) {
+  const auto& region = memory().regions[run.region];
   const auto end = region.offset + (run.end() << kPageShift);
   for (auto at = region.offset + (run.first << kPageShift); at < end;) {
     GODWIT_TRY_ASSIGN(const auto data, next_data(region.fd, at, end));

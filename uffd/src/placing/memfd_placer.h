@@ -2,21 +2,21 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "godwit/engine/ports.h"
+
+#include "placing/placer_base.h"
 
 namespace godwit::uffd {
 
 /// Places into memfd memory by a way to write to its file, which leaves the guest's mapping alone.
-class MemfdPlacer : public engine::PagePlacer {
+class MemfdPlacer : public PlacerBase {
  public:
-  explicit MemfdPlacer(engine::GuestMemory memory) : memory_(std::move(memory)) {}
-
-  Status place(PageRun run, const std::byte* bytes) final;
-  Status place_zero(PageRun run) final;
+  using PlacerBase::PlacerBase;
 
  protected:
+  Status put(PageRun run, const std::byte* bytes) final;
+  Status put_zero(PageRun run) final;
   /// Writes to [at, at + size) of the region, in bytes from its start.
   virtual Status write(const engine::MemoryRegion& region,
                        std::uint64_t at,
@@ -25,8 +25,6 @@ class MemfdPlacer : public engine::PagePlacer {
 
  private:
   Status write_zeros(const engine::MemoryRegion& region, std::uint64_t at, std::uint64_t size);
-
-  engine::GuestMemory memory_;
 };
 
 }  // namespace godwit::uffd
