@@ -1,12 +1,9 @@
 #include <memory>
 #include <utility>
 
-#include "godwit/uffd/anonymous_target.h"
-#include "godwit/uffd/uffd.h"
-
 #include "faults/fault_service_base.h"
+#include "faults/fault_services.h"
 #include "fill_run.h"
-#include "placing/placers.h"
 
 namespace godwit::uffd {
 namespace {
@@ -26,13 +23,9 @@ class AnonymousFaultService final : public FaultServiceBase {
 
 }  // namespace
 
-Result<AnonymousTarget> make_anonymous_target(const engine::GuestMemory& memory,
-                                              bool process_guest) {
-  GODWIT_TRY_ASSIGN(auto opened,
-                    Uffd::open({}, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
-  const auto uffd = std::make_shared<Uffd>(std::move(opened));
-  return AnonymousTarget{make_copy_placer(memory, uffd),
-                         std::make_unique<AnonymousFaultService>(memory, uffd)};
+std::unique_ptr<engine::FaultService> make_anonymous_fault_service(
+    const engine::GuestMemory& memory, std::shared_ptr<Uffd> uffd) {
+  return std::make_unique<AnonymousFaultService>(memory, std::move(uffd));
 }
 
 }  // namespace godwit::uffd

@@ -1,10 +1,8 @@
 #include <memory>
 #include <utility>
 
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/uffd.h"
-
 #include "faults/fault_service_base.h"
+#include "faults/fault_services.h"
 #include "fill_run.h"
 #include "placing/populate.h"
 
@@ -60,12 +58,11 @@ Status HugeFaultService::map_pages(PageRun run, engine::MapResult& result) {
 }  // namespace
 
 Result<std::unique_ptr<engine::FaultService>> make_huge_fault_service(
-    const engine::GuestMemory& memory, bool process_guest) {
+    const engine::GuestMemory& memory, Mode mode) {
   Features wanted;
   wanted.missing_hugetlb = true;
   wanted.minor_hugetlb = true;
-  GODWIT_TRY_ASSIGN(auto uffd,
-                    Uffd::open(wanted, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
+  GODWIT_TRY_ASSIGN(auto uffd, Uffd::open(wanted, mode));
   return std::make_unique<HugeFaultService>(memory, std::move(uffd));
 }
 

@@ -1,13 +1,10 @@
-#include "godwit/uffd/fault_service.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <utility>
 
-#include "godwit/uffd/uffd.h"
-
 #include "faults/fault_service_base.h"
+#include "faults/fault_services.h"
 #include "fill_run.h"
 #include "scan/data_extent.h"
 
@@ -74,13 +71,12 @@ Status MemfdFaultService::map_pages(PageRun run, engine::MapResult& result) {
 
 }  // namespace
 
-Result<std::unique_ptr<engine::FaultService>> make_fault_service(const engine::GuestMemory& memory,
-                                                                 bool process_guest) {
+Result<std::unique_ptr<engine::FaultService>> make_memfd_fault_service(
+    const engine::GuestMemory& memory, Mode mode) {
   Features wanted;
   wanted.missing_shmem = true;
   wanted.minor_shmem = true;
-  GODWIT_TRY_ASSIGN(auto uffd,
-                    Uffd::open(wanted, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
+  GODWIT_TRY_ASSIGN(auto uffd, Uffd::open(wanted, mode));
   return std::make_unique<MemfdFaultService>(memory, std::move(uffd));
 }
 

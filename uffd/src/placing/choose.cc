@@ -5,15 +5,21 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/mapping.h"
-#include "godwit/uffd/page_installer.h"
+#include "godwit/uffd/target_parts.h"
+#include "godwit/uffd/uffd.h"
 
+#include "faults/fault_services.h"
+#include "memory_kind.h"
 #include "placing/placers.h"
+#include "placing/populate.h"
 
-// pwrite() or an alias? Which is faster depends on the host and on whether the pages exist: pwrite
-// neither faults nor touches page tables, but checks and locks every page; the alias is plain
-// memory once it is populated, and pays a fault for every page before that. So without prealloc we
-// measure, on a scratch file, with fresh pages, taking turns and keeping the best of each, since
-// the first touch of memory that the host must find somewhere is slow for either.
+// What goes with which memory: the table is at make_target_parts().
+//
+// For a memfd, pwrite() or an alias? Which is faster depends on the host and on whether the pages
+// exist: pwrite neither faults nor touches page tables, but checks and locks every page; the alias
+// is plain memory once it is populated, and pays a fault for every page before that. So without
+// prealloc we measure, on a scratch file, with fresh pages, taking turns and keeping the best of
+// each, since the first touch of memory that the host must find somewhere is slow for either.
 
 namespace godwit::uffd {
 namespace {
@@ -62,22 +68,65 @@ bool alias_wins() {
   return best_alias < best_pwrite;
 }
 
-}  // namespace
-
-std::unique_ptr<engine::PagePlacer> make_memfd_placer(const engine::GuestMemory& memory,
-                                                      PlacementChoice choice,
-                                                      bool prealloc) {
+std::unique_ptr<engine::PagePlacer> choose_memfd_placer(const engine::GuestMemory& memory,
+                                                        bool prealloc) {
   const bool aliased = std::all_of(
       memory.regions.begin(), memory.regions.end(), [](const engine::MemoryRegion& region) {
         return region.alias != nullptr;
       });
-  const bool by_alias =
-      aliased && (choice == PlacementChoice::kAlias ||
-                  (choice == PlacementChoice::kAuto && (prealloc || alias_wins())));
-  if (by_alias) {
-    return make_alias_placer(memory);
+  return aliased && (prealloc || alias_wins()) ? make_alias_placer(memory)
+                                               : make_pwrite_placer(memory);
+}
+
+Result<std::int64_t> populate_all(const engine::GuestMemory& memory) {
+  auto populated = prealloc(memory);
+  if (!populated) {
+    return fail(
+        populated.error().code, "the memory cannot be populated", populated.error().message());
   }
-  return make_pwrite_placer(memory);
+  return populated;
+}
+
+Result<TargetParts> make_anonymous_parts(const engine::GuestMemory& memory,
+                                         const TargetNeeds& needs,
+                                         Mode mode) {
+  TargetParts parts;
+  if (needs.postcopy) {
+    parts.prealloc_left_out = needs.prealloc;
+    // Both fill pages through one userfaultfd.
+    GODWIT_TRY_ASSIGN(auto opened, Uffd::open({}, mode));
+    const auto uffd = std::make_shared<Uffd>(std::move(opened));
+    parts.placer = make_copy_placer(memory, uffd);
+    parts.faults = make_anonymous_fault_service(memory, uffd);
+    return parts;
+  }
+  parts.placer = make_direct_placer(memory);
+  if (needs.prealloc) {
+    GODWIT_TRY_ASSIGN(parts.prealloc_ns, populate_all(memory));
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<TargetParts> make_target_parts(const engine::GuestMemory& memory, const TargetNeeds& needs) {
+  const auto mode = needs.process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults;
+  const auto kind = memory_kind(memory);
+  if (kind == MemoryKind::kAnonymous) {
+    return make_anonymous_parts(memory, needs, mode);
+  }
+  TargetParts parts;
+  if (needs.prealloc) {
+    GODWIT_TRY_ASSIGN(parts.prealloc_ns, populate_all(memory));
+  }
+  parts.placer = kind == MemoryKind::kHuge ? make_huge_placer(memory)
+                                           : choose_memfd_placer(memory, needs.prealloc);
+  if (needs.postcopy) {
+    GODWIT_TRY_ASSIGN(parts.faults,
+                      kind == MemoryKind::kHuge ? make_huge_fault_service(memory, mode)
+                                                : make_memfd_fault_service(memory, mode));
+  }
+  return parts;
 }
 
 }  // namespace godwit::uffd

@@ -1,9 +1,8 @@
 #include <cstring>
 #include <memory>
 
-#include "godwit/uffd/anonymous_target.h"
-
 #include "placing/placer_base.h"
+#include "placing/placers.h"
 
 namespace godwit::uffd {
 namespace {

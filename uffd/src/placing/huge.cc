@@ -3,9 +3,8 @@
 #include <memory>
 #include <vector>
 
-#include "godwit/uffd/page_installer.h"
-
 #include "placing/placer_base.h"
+#include "placing/placers.h"
 #include "placing/populate.h"
 
 // Guest memory on hugetlbfs: a file whose pages the kernel allocates, maps and protects 2 MiB at a

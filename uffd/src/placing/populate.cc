@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
-#include "godwit/uffd/page_installer.h"
 
 #include "uapi.h"
 

@@ -1,10 +1,10 @@
-#include "godwit/uffd/populated_scan.h"
-
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+
+#include "godwit/uffd/populated_scan.h"
 
 #include "scan/data_extent.h"
 
