@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "cpuid.h"
 #include "msrs.h"
+#include "raw_bytes.h"
 #include "tsc.h"
 #include "uapi.h"
 
@@ -54,20 +56,6 @@ struct RecordHeader {
   std::uint32_t length;
 };
 static_assert(sizeof(RecordHeader) == 8);
-
-template <typename T>
-T load(std::span<const std::byte> bytes, std::size_t at = 0) {
-  T value{};
-  std::memcpy(&value, bytes.data() + at, sizeof(value));
-  return value;
-}
-
-template <typename T>
-void append(std::vector<std::byte>& to, const T& value) {
-  const auto at = to.size();
-  to.resize(at + sizeof(value));
-  std::memcpy(to.data() + at, &value, sizeof(value));
-}
 
 Status get(const Vcpu& vcpu,
            unsigned long request,
@@ -127,58 +115,6 @@ bool right_size(VcpuState::Record kind, std::size_t bytes) {
   return false;
 }
 
-/// Leaves whose registers are feature bits: a bit of the source's that the target has not could
-/// crash the guest.
-struct FeatureLeaf {
-  std::uint32_t function;
-  std::uint32_t index;
-};
-constexpr FeatureLeaf kFeatureLeaves[] = {{1, 0}, {7, 0}, {0xD, 0}, {0xD, 1}, {0x80000001, 0}};
-
-/// The feature bits of a leaf: eax, ebx, ecx, edx, with everything that is not a feature masked
-/// out.
-std::array<std::uint32_t, 4> features(std::span<const std::byte> cpuid, FeatureLeaf leaf) {
-  for (std::size_t at = sizeof(uapi::CpuidHeader); at + sizeof(kvm_cpuid_entry2) <= cpuid.size();
-       at += sizeof(kvm_cpuid_entry2)) {
-    const auto entry = load<kvm_cpuid_entry2>(cpuid, at);
-    if (entry.function != leaf.function || entry.index != leaf.index) {
-      continue;
-    }
-    switch (leaf.function) {
-      case 7:
-        return {0, entry.ebx, entry.ecx, entry.edx};
-      case 0xD:
-        return {entry.eax, 0, 0, leaf.index == 0 ? entry.edx : 0};
-      default:
-        return {0, 0, entry.ecx, entry.edx};
-    }
-  }
-  return {};
-}
-
-Status check_cpuid(std::span<const std::byte> wanted, std::span<const std::byte> offered) {
-  for (const auto leaf : kFeatureLeaves) {
-    const auto want = features(wanted, leaf);
-    const auto have = features(offered, leaf);
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      if ((want[i] & ~have[i]) != 0) {
-        constexpr const char* kNames[] = {"eax", "ebx", "ecx", "edx"};
-        return fail(
-            ErrorCode::kRefused,
-            "CPUID",
-            fmt::format(
-                "the guest has CPU features that this host lacks: leaf {:#x}.{} {} bits {:#x}; "
-                "migrate to a host with the same or a newer CPU",
-                leaf.function,
-                leaf.index,
-                kNames[i],
-                want[i] & ~have[i]));
-      }
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<VcpuState> VcpuState::capture(const Vcpu& vcpu, const MsrPlan& plan) {
@@ -230,7 +166,7 @@ Result<VcpuState> VcpuState::capture(const Vcpu& vcpu, const MsrPlan& plan) {
 }
 
 Status VcpuState::check(const System& system, const Vcpu& vcpu) const {
-  GODWIT_TRY(check_cpuid(record(Record::kCpuid), system.supported_cpuid()));
+  GODWIT_TRY(check_cpuid_features(record(Record::kCpuid), system.supported_cpuid()));
   if (record(Record::kXsave).size() > xsave_bytes(vcpu.vm_fd())) {
     return fail(ErrorCode::kRefused,
                 "XSAVE",
@@ -261,54 +197,16 @@ Status VcpuState::restore(Vcpu& vcpu, TscShift& shift) const {
   auto xsave = record(Record::kXsave);
   xsave.resize(std::max(xsave.size(), xsave_bytes(vcpu.vm_fd())));
   GODWIT_TRY(put(vcpu, uapi::kSetXsave, xsave, "KVM_SET_XSAVE"));
-  GODWIT_TRY(restore_msrs(vcpu));
+  std::vector<MsrValue> msrs;
+  const auto& bytes = record(Record::kMsrs);
+  for (std::size_t at = 0; at + sizeof(MsrValue) <= bytes.size(); at += sizeof(MsrValue)) {
+    msrs.push_back(load<MsrValue>(bytes, at));
+  }
+  GODWIT_TRY(restore_msrs(vcpu, msrs));
   GODWIT_TRY(restore_tsc(vcpu, load<TscRecord>(record(Record::kTsc)), shift));
   GODWIT_TRY(put(vcpu, KVM_SET_MP_STATE, record(Record::kMpState), "KVM_SET_MP_STATE"));
   GODWIT_TRY(put(vcpu, KVM_SET_DEBUGREGS, record(Record::kDebugRegs), "KVM_SET_DEBUGREGS"));
   return put(vcpu, KVM_SET_VCPU_EVENTS, record(Record::kEvents), "KVM_SET_VCPU_EVENTS");
-}
-
-Status VcpuState::restore_msrs(const Vcpu& vcpu) const {
-  const auto& bytes = record(Record::kMsrs);
-  std::vector<MsrValue> refused;
-  // One batch in the usual case. It stops at a register that this host has not: that one goes by
-  // itself.
-  std::vector<std::uint32_t> numbers;
-  std::vector<MsrValue> wanted;
-  for (std::size_t at = 0; at + sizeof(MsrValue) <= bytes.size(); at += sizeof(MsrValue)) {
-    wanted.push_back(load<MsrValue>(bytes, at));
-    numbers.push_back(static_cast<std::uint32_t>(wanted.back().number));
-  }
-  std::size_t done = 0;
-  while (done < wanted.size()) {
-    GODWIT_TRY_ASSIGN(const auto present, read_msrs(vcpu, std::span(numbers).subspan(done)));
-    for (std::size_t i = 0; i < present.size(); ++i) {
-      if (present[i].value != wanted[done + i].value) {
-        GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, wanted[done + i]));
-        if (!written) {
-          refused.push_back(wanted[done + i]);
-        }
-      }
-    }
-    done += present.size();
-    if (done < wanted.size()) {
-      // Zero is what a register that does not exist would have had; anything else is lost, and that
-      // is said.
-      if (wanted[done].value != 0) {
-        refused.push_back(wanted[done]);
-      }
-      ++done;
-    }
-  }
-  for (const auto& msr : refused) {
-    GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, msr));
-    if (!written) {
-      return fail(ErrorCode::kIo,
-                  "KVM_SET_MSRS",
-                  fmt::format("this host refuses {:#x} for register {:#x}", msr.value, msr.number));
-    }
-  }
-  return {};
 }
 
 std::vector<std::byte> VcpuState::encode() const {
