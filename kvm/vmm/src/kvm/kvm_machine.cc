@@ -8,7 +8,8 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
-#include "godwit/kvm/dirty_bitmap_log.h"
+
+#include "common/dirty_sources.h"
 
 namespace godwit::vmm {
 
@@ -23,8 +24,13 @@ Status KvmMachine::init(bool register_in_background) {
     registered_ = register_memory();
     GODWIT_TRY(prepare());
   }
-  if (config_.dirty == DirtyChoice::kRing) {
-    GODWIT_TRY(kvm::DirtyRing::enable(system_, vm_));
+  const auto trackers = trackers_for(GuestKind::kKvm, config_.dirty);
+  if (trackers.empty()) {
+    return check_dirty_choice(GuestKind::kKvm, config_.dirty);
+  }
+  const auto& tracker = trackers.front();
+  if (tracker.enable != nullptr) {
+    GODWIT_TRY(tracker.enable(system_, vm_));
   }
   vcpus_.reserve(config_.vcpus);
   for (std::uint32_t i = 0; i < config_.vcpus; ++i) {
@@ -36,11 +42,12 @@ Status KvmMachine::init(bool register_in_background) {
   counter_hz_ = khz * 1000ULL;
   GODWIT_TRY_ASSIGN(plan_, plan_workload(config_, boot_.reserved_pages, counter_hz_));
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
-  GODWIT_TRY(make_dirty_ring());
+  GODWIT_TRY_ASSIGN(
+      auto made,
+      tracker.make({memory_.view(), &vm_, vcpus_, [this] { kvm::leave_guest(threads_); }}));
+  dirty_ = std::move(made.source);
   scan_ = memory_.populated();
   stopped_tsc_.resize(config_.vcpus);
-  const auto ring_full =
-      ring_ == nullptr ? kvm::VcpuThread::OnRingFull() : [this] { return ring_->wait_reset(); };
   for (auto& vcpu : vcpus_) {
     GODWIT_TRY_ASSIGN(auto thread,
                       kvm::VcpuThread::start(
@@ -51,7 +58,7 @@ Status KvmMachine::init(bool register_in_background) {
                           [this, index = vcpu.index()](const Error& error) {
                             log_->guest_error(fmt::format("vcpu {}: {}", index, error.message()));
                           },
-                          ring_full));
+                          made.on_ring_full));
     threads_.push_back(std::move(thread));
   }
   return {};
@@ -72,23 +79,7 @@ Status KvmMachine::prepare() {
   if (registering_.joinable()) {
     registering_.join();
   }
-  if (registered_ && dirty_ == nullptr && config_.dirty != DirtyChoice::kRing) {
-    // Also by kAuto: see docs/adr/0006-dirty-log-by-default.md.
-    dirty_ = std::make_unique<kvm::DirtyBitmapLog>(vm_);
-  }
   return registered_;
-}
-
-/// Requires: the vCPUs exist.
-Status KvmMachine::make_dirty_ring() {
-  if (config_.dirty != DirtyChoice::kRing) {
-    return {};
-  }
-  GODWIT_TRY_ASSIGN(auto ring,
-                    kvm::DirtyRing::create(vm_, vcpus_, [this] { kvm::leave_guest(threads_); }));
-  ring_ = ring.get();
-  dirty_ = std::move(ring);
-  return {};
 }
 
 Status KvmMachine::boot() {

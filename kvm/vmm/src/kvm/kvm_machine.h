@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "godwit/base/result.h"
-#include "godwit/kvm/dirty_ring.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vcpu_state.h"
@@ -96,7 +95,6 @@ class KvmMachine final : public Guest {
   Status decode_machine(const engine::StateSection& section, Loaded& loaded) const;
   Status enter_all();
   Status register_memory();
-  Status make_dirty_ring();
 
   const GuestConfig config_;
   OwnedMemory memory_;  // declared before everything that maps it into a guest
@@ -110,7 +108,6 @@ class KvmMachine final : public Guest {
   SweepControl control_;
   std::unique_ptr<StepLog> log_;
   std::unique_ptr<engine::DirtySource> dirty_;
-  kvm::DirtyRing* ring_ = nullptr;  ///< `dirty_`, where it is one
   std::unique_ptr<engine::PopulatedScan> scan_;
   Phase phase_ = Phase::kNew;
   std::vector<std::uint64_t> stopped_tsc_;  ///< each vCPU's counter when it was stopped
