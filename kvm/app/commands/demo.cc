@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "godwit/vmm/damage.h"
+
 #include "cli/exit_code.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
@@ -437,7 +439,7 @@ Status Demo::verify_held(Json& report) {
 Status Demo::verify(Json& report) {
   auto& injected = report["injected"];
   if (injection_.fault == engine::InjectedFault::kDropPage) {
-    injected["page"] = global_page(config_, injection_.page);
+    injected["page"] = vmm::global_page(config_, injection_.page);
   }
   if (injection_.fault == engine::InjectedFault::kStalePage && !injected["page"].is_number()) {
     print_to(stderr, "demo: no dirty mark could be lost: the guest wrote too little\n");

@@ -5,10 +5,10 @@
 #include <fmt/format.h>
 
 #include "godwit/base/thread.h"
+#include "godwit/vmm/damage.h"
 #include "godwit/wire/format.h"
 
 #include "cli/exit_code.h"
-#include "demo/injection.h"
 
 namespace godwit::app {
 namespace {
@@ -121,7 +121,7 @@ Json injected_json(const ReportInput& input) {
   json["kind"] = fault_name(input.settings.inject.fault);
   json["page"] = nullptr;  // for faults that hit no page
   if (input.migration.injected_page) {
-    json["page"] = global_page(input.config, *input.migration.injected_page);
+    json["page"] = vmm::global_page(input.config, *input.migration.injected_page);
   }
   return json;
 }
