@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include <fmt/format.h>
@@ -20,34 +19,6 @@ constexpr std::uint64_t kTwoRegionsFrom = 2 * kGiB;
 constexpr std::uint64_t kSecondRegionGpaMin = 4 * kGiB;
 constexpr std::uint64_t kRegionGranule = 2 * kMiB;
 
-struct WorkloadName {
-  Workload value;
-  std::string_view name;
-};
-constexpr std::array<WorkloadName, 6> kWorkloadNames{
-    {{Workload::kIdle, "idle"},
-     {Workload::kSequentialWrite, "sequential-write"},
-     {Workload::kRandomWrite, "random-write"},
-     {Workload::kZipfWrite, "zipf-write"},
-     {Workload::kRandomRead, "random-read"},
-     {Workload::kSequentialRead, "sequential-read"}}};
-struct FillName {
-  Fill value;
-  std::string_view name;
-};
-constexpr std::array<FillName, 4> kFillNames{{{Fill::kRandom, "random"},
-                                              {Fill::kCompressible, "compressible"},
-                                              {Fill::kZero, "zero"},
-                                              {Fill::kAlternating, "alternating"}}};
-
-struct BackingName {
-  Backing value;
-  std::string_view name;
-};
-constexpr std::array<BackingName, 3> kBackingNames{{{Backing::kMemfd, "memfd"},
-                                                    {Backing::kAnonymous, "anonymous"},
-                                                    {Backing::kHugetlb, "hugetlb"}}};
-
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
   return (value + granule - 1) / granule * granule;
 }
@@ -56,17 +27,24 @@ tl::unexpected<Error> invalid(std::string detail) {
   return fail(ErrorCode::kInvalidArgument, "guest configuration", std::move(detail));
 }
 
+template <typename E, std::size_t kCount>
+bool knows(const Names<E, kCount>& names, E value) {
+  const auto& entries = names.entries();
+  return std::any_of(
+      entries.begin(), entries.end(), [&](const auto& entry) { return entry.value == value; });
+}
+
 Status validate_names(const GuestConfig& config) {
-  if (kind_name(config.kind).empty()) {
+  if (!knows(kGuestKindNames, config.kind)) {
     return invalid("unknown kind of guest; --guest is kvm or process");
   }
-  if (workload_name(config.workload).empty()) {
+  if (!knows(kWorkloadNames, config.workload)) {
     return invalid("unknown workload; see --workload");
   }
-  if (fill_name(config.fill).empty()) {
+  if (!knows(kFillNames, config.fill)) {
     return invalid("unknown fill; --fill is random, compressible, zero or alternating");
   }
-  if (backing_name(config.backing).empty()) {
+  if (!knows(kBackingNames, config.backing)) {
     return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");
   }
   return {};
@@ -75,67 +53,31 @@ Status validate_names(const GuestConfig& config) {
 }  // namespace
 
 std::string_view workload_name(Workload workload) {
-  for (const auto& entry : kWorkloadNames) {
-    if (entry.value == workload) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kWorkloadNames.name_of(workload);
 }
 
 std::optional<Workload> parse_workload(std::string_view name) {
-  for (const auto& entry : kWorkloadNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kWorkloadNames.parse(name);
 }
 
 std::string_view fill_name(Fill fill) {
-  for (const auto& entry : kFillNames) {
-    if (entry.value == fill) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kFillNames.name_of(fill);
 }
 
 std::optional<Fill> parse_fill(std::string_view name) {
-  for (const auto& entry : kFillNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kFillNames.parse(name);
 }
 
 std::string_view backing_name(Backing backing) {
-  for (const auto& entry : kBackingNames) {
-    if (entry.value == backing) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kBackingNames.name_of(backing);
 }
 
 std::optional<Backing> parse_backing(std::string_view name) {
-  for (const auto& entry : kBackingNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kBackingNames.parse(name);
 }
 
 std::string_view kind_name(GuestKind kind) {
-  switch (kind) {
-    case GuestKind::kKvm:
-      return "kvm";
-    case GuestKind::kProcess:
-      return "process";
-  }
-  return {};
+  return kGuestKindNames.name_of(kind);
 }
 
 Status validate(const GuestConfig& config) {
