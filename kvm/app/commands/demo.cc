@@ -12,6 +12,7 @@
 
 #include "godwit/vmm/damage.h"
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
@@ -542,7 +543,7 @@ int Demo::run() {
                       : failed_code_ != 0 ? failed_code_
                                           : setup_exit_code(status.error());
     stop_children();
-    complain(status.error().message());
+    complain(advised(status.error()).message());
     if (line_.json) {
       return finish(failure_report(config_, line_.migration, status.error(), "start"), code);
     }

@@ -8,6 +8,7 @@
 #include "godwit/vmm/damage.h"
 #include "godwit/wire/format.h"
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 
 namespace godwit::app {
@@ -208,7 +209,7 @@ Json end_error_json(const std::optional<engine::EndError>& end) {
   json["code"] = error_code_name(end->error.code);
   json["side"] = end->side;
   json["phase"] = end->phase;
-  json["message"] = end->error.message();
+  json["message"] = advised(end->error).message();
   return json;
 }
 
@@ -225,7 +226,7 @@ Json error_json(const Error& error) {
   Json json;
   json["type"] = "error";
   json["code"] = error_code_name(error.code);
-  json["message"] = error.message();
+  json["message"] = advised(error).message();
   return json;
 }
 

@@ -23,31 +23,22 @@ constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
   return (value + granule - 1) / granule * granule;
 }
 
-tl::unexpected<Error> invalid(std::string detail) {
-  return fail(ErrorCode::kInvalidArgument, "guest configuration", std::move(detail));
+/// `field`: of GuestConfig.
+tl::unexpected<Error> invalid(const char* field, std::string detail) {
+  return fail(ErrorCode::kInvalidArgument, field, std::move(detail));
 }
 
 template <typename E, std::size_t kCount>
-bool knows(const Names<E, kCount>& names, E value) {
-  const auto& entries = names.entries();
-  return std::any_of(
-      entries.begin(), entries.end(), [&](const auto& entry) { return entry.value == value; });
-}
-
-Status validate_names(const GuestConfig& config) {
-  if (!knows(kGuestKindNames, config.kind)) {
-    return invalid("unknown kind of guest; --guest is kvm or process");
+Status check_known(const char* field, E value, const Names<E, kCount>& names) {
+  for (const auto& entry : names.entries()) {
+    if (entry.value == value) {
+      return {};
+    }
   }
-  if (!knows(kWorkloadNames, config.workload)) {
-    return invalid("unknown workload; see --workload");
-  }
-  if (!knows(kFillNames, config.fill)) {
-    return invalid("unknown fill; --fill is random, compressible, zero or alternating");
-  }
-  if (!knows(kBackingNames, config.backing)) {
-    return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");
-  }
-  return {};
+  return invalid(
+      field,
+      fmt::format(
+          "{} is unknown; there are {}", static_cast<std::uint32_t>(value), names.choices()));
 }
 
 }  // namespace
@@ -81,45 +72,53 @@ std::string_view kind_name(GuestKind kind) {
 }
 
 Status validate(const GuestConfig& config) {
-  GODWIT_TRY(validate_names(config));
+  GODWIT_TRY(check_known("kind", config.kind, kGuestKindNames));
+  GODWIT_TRY(check_known("workload", config.workload, kWorkloadNames));
+  GODWIT_TRY(check_known("fill", config.fill, kFillNames));
+  GODWIT_TRY(check_known("backing", config.backing, kBackingNames));
   if (config.vcpus < 1 || config.vcpus > kVcpusMax) {
-    return invalid(fmt::format("--vcpus is {}; 1 to {} are possible", config.vcpus, kVcpusMax));
+    return invalid("vcpus", fmt::format("{}; 1 to {} are possible", config.vcpus, kVcpusMax));
   }
   if (config.memory_bytes < kMemoryBytesMin || config.memory_bytes > kMemoryBytesMax) {
-    return invalid(fmt::format("--memory is {} bytes; {} to {} are possible",
+    return invalid("memory_bytes",
+                   fmt::format("{} bytes; {} to {} are possible",
                                config.memory_bytes,
                                kMemoryBytesMin,
                                kMemoryBytesMax));
   }
   if (config.memory_bytes % kRegionGranule != 0) {
-    return invalid(
-        fmt::format("--memory is {} bytes; it must be a multiple of 2 MiB", config.memory_bytes));
+    return invalid("memory_bytes",
+                   fmt::format("{} bytes; it must be a multiple of 2 MiB", config.memory_bytes));
   }
   if (config.populated_bytes > config.memory_bytes) {
-    return invalid(fmt::format("--populated is {} bytes, more than --memory ({})",
-                               config.populated_bytes,
-                               config.memory_bytes));
+    return invalid(
+        "populated_bytes",
+        fmt::format(
+            "{} bytes, more than memory_bytes ({})", config.populated_bytes, config.memory_bytes));
   }
   if (config.populated_bytes % kPageBytes != 0) {
-    return invalid(fmt::format("--populated is {} bytes; it must be a multiple of 4 KiB",
-                               config.populated_bytes));
+    return invalid("populated_bytes",
+                   fmt::format("{} bytes; it must be a multiple of 4 KiB", config.populated_bytes));
   }
   // The guest's own pages come first: code, page tables (a page a GiB), stacks, blocks, generation
   // table.
   const auto populated_min = kPopulatedBytesMin + (config.memory_bytes / kGiB) * kPageBytes +
                              config.vcpus * kPopulatedBytesVcpu;
   if (config.populated_bytes < populated_min) {
-    return invalid(fmt::format("--populated is {} bytes; this guest needs at least {} for itself",
+    return invalid("populated_bytes",
+                   fmt::format("{} bytes; this guest needs at least {} for itself",
                                config.populated_bytes,
                                populated_min));
   }
   if (config.working_set_bytes > config.populated_bytes) {
-    return invalid(fmt::format("--working-set is {} bytes, more than --populated ({})",
+    return invalid("working_set_bytes",
+                   fmt::format("{} bytes, more than populated_bytes ({})",
                                config.working_set_bytes,
                                config.populated_bytes));
   }
   if (config.working_set_bytes < config.vcpus * kPageBytes) {
-    return invalid(fmt::format("--working-set is {} bytes; {} vCPUs need a page of 4 KiB each",
+    return invalid("working_set_bytes",
+                   fmt::format("{} bytes; {} vCPUs need a page of 4 KiB each",
                                config.working_set_bytes,
                                config.vcpus));
   }

@@ -54,7 +54,7 @@ struct GuestConfig {
   bool skip_register = false;
 };
 
-/// Checks sizes and combinations; the message says which option is off. Errors: kInvalidArgument.
+/// Checks sizes and combinations. Errors: kInvalidArgument; its operation is the field that is off.
 Status validate(const GuestConfig& config);
 /// On-wire form of the config (versioned, little-endian), as the description's section "workload".
 engine::StateSection encode_config(const GuestConfig& config);
