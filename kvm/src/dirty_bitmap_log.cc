@@ -48,12 +48,6 @@ constexpr std::uint64_t kJoinedGapWords = 64;
 
 }  // namespace
 
-DirtyBitmapLog::DirtyBitmapLog(Vm& vm) : vm_(vm) {
-  for (const auto& slot : vm_.memslots()) {
-    bitmaps_.emplace_back((slot.page_count + 63) / 64);
-  }
-}
-
 DirtyBitmapLog::~DirtyBitmapLog() {
   stop();
 }
@@ -63,6 +57,10 @@ Status DirtyBitmapLog::start(engine::DirtySink& sink) {
     return fail(ErrorCode::kState, "dirty log", "has been started already");
   }
   sink_ = &sink;
+  bitmaps_.clear();
+  for (const auto& slot : vm_.memslots()) {
+    bitmaps_.emplace_back((slot.page_count + 63) / 64);
+  }
   for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
     auto on = vm_.set_dirty_logging(slot, true);
     if (!on) {

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "godwit/kvm/vcpu_state.h"
 
 #include "uapi.h"
@@ -65,6 +67,46 @@ Result<bool> write_msr(const Vcpu& vcpu, MsrValue msr) {
     return fail_errno(errno, "KVM_SET_MSRS");
   }
   return written == 1;
+}
+
+Status restore_msrs(const Vcpu& vcpu, std::span<const MsrValue> wanted) {
+  std::vector<MsrValue> refused;
+  // One batch in the usual case. It stops at a register that this host has not: that one goes by
+  // itself.
+  std::vector<std::uint32_t> numbers;
+  for (const auto& msr : wanted) {
+    numbers.push_back(static_cast<std::uint32_t>(msr.number));
+  }
+  std::size_t done = 0;
+  while (done < wanted.size()) {
+    GODWIT_TRY_ASSIGN(const auto present, read_msrs(vcpu, std::span(numbers).subspan(done)));
+    for (std::size_t i = 0; i < present.size(); ++i) {
+      if (present[i].value != wanted[done + i].value) {
+        GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, wanted[done + i]));
+        if (!written) {
+          refused.push_back(wanted[done + i]);
+        }
+      }
+    }
+    done += present.size();
+    if (done < wanted.size()) {
+      // Zero is what a register that does not exist would have had; anything else is lost, and that
+      // is said.
+      if (wanted[done].value != 0) {
+        refused.push_back(wanted[done]);
+      }
+      ++done;
+    }
+  }
+  for (const auto& msr : refused) {
+    GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, msr));
+    if (!written) {
+      return fail(ErrorCode::kIo,
+                  "KVM_SET_MSRS",
+                  fmt::format("this host refuses {:#x} for register {:#x}", msr.value, msr.number));
+    }
+  }
+  return {};
 }
 
 Result<std::uint64_t> Vcpu::tsc() const {

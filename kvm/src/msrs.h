@@ -25,6 +25,10 @@ Result<std::vector<MsrValue>> read_msrs(const Vcpu& vcpu, std::span<const std::u
 /// Writes one register. Returns false when the vCPU has it not or refuses the value.
 Result<bool> write_msr(const Vcpu& vcpu, MsrValue msr);
 
+/// Writes those registers of a fresh vCPU that hold another value. Errors: kIo naming the register
+/// that the vCPU has not, or whose value it refuses.
+Status restore_msrs(const Vcpu& vcpu, std::span<const MsrValue> wanted);
+
 /// Whether a register belongs to the host or runs by itself, so that saving it would be wrong.
 bool excluded_msr(std::uint32_t number);
 

@@ -50,7 +50,7 @@ Result<System> System::open(const char* path) {
             ErrorCode::kUnsupported,
             "open /dev/kvm",
             fmt::format("{} is missing; enable virtualisation in the firmware or the outer "
-                        "hypervisor, load kvm-intel or kvm-amd, or use --guest process",
+                        "hypervisor, or load kvm-intel or kvm-amd",
                         path)));
       case EACCES:
       case EPERM:
@@ -58,7 +58,7 @@ Result<System> System::open(const char* path) {
             ErrorCode::kPermission,
             "open /dev/kvm",
             fmt::format("{} is forbidden to this user; join the group that owns it (often "
-                        "\"kvm\"), or use --guest process",
+                        "\"kvm\")",
                         path)));
       default:
         return fail_errno(errno, "open /dev/kvm", path);
@@ -93,13 +93,11 @@ int System::extension(int capability) const {
 Status System::check_capabilities() const {
   for (const auto& cap : kRequired) {
     if (extension(cap.number) == 0) {
-      return fail(
-          ErrorCode::kUnsupported,
-          "KVM_CHECK_EXTENSION",
-          fmt::format(
-              "this host's KVM has no {}, needed for {}; use a newer kernel, or --guest process",
-              cap.name,
-              cap.purpose));
+      return fail(ErrorCode::kUnsupported,
+                  "KVM_CHECK_EXTENSION",
+                  fmt::format("this host's KVM has no {}, needed for {}; use a newer kernel",
+                              cap.name,
+                              cap.purpose));
     }
   }
   if ((static_cast<unsigned>(extension(KVM_CAP_SYNC_REGS)) & KVM_SYNC_X86_REGS) == 0) {

@@ -1,45 +1,23 @@
 #include "godwit/kvm/vcpu_state.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdlib>
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
-#include "msrs.h"
+#include "raw_bytes.h"
+#include "state_records.h"
 #include "tsc.h"
 #include "uapi.h"
 
-// The order of a restore
-//
-//   CPUID      first: the kernel checks everything after it against what the guest may have, and
-//              refuses a new CPUID once the vCPU has run.
-//   SREGS      mode, paging and segments: EFER and CR4 decide what the rest means (CR4.OSXSAVE
-//              goes with XCR0).
-//   REGS       after SREGS, before EVENTS: KVM_SET_REGS drops a pending exception.
-//   XCRS       the components that the guest may use.
-//   XSAVE      their content.
-//   MSRS       only those that differ from the fresh vCPU's, so that read-only and unknown ones
-//              need no list here. A register may depend on one that comes later in the kernel's
-//              order, so refused ones are written a second time at the end.
-//   TSC        after the MSRs: IA32_TSC_ADJUST is among them.
-//   MP_STATE
-//   DEBUGREGS
-//   EVENTS     last: they hold what would be injected at the next entry, and must survive all the
-//              others.
-//
-// The time stamp counter has an essay of its own in tsc.cc.
+// The records themselves, and the order of a restore: state_records.cc.
 
 namespace godwit::kvm {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x53435647;  // "GVCS"
 constexpr std::uint16_t kVersion = 2;
-constexpr std::uint32_t kMaxCpuidEntries = 1024;
-constexpr std::size_t kMaxMsrs = 4096;
-constexpr std::size_t kMinXsaveBytes = sizeof(uapi::XsaveArea);
-constexpr std::size_t kMaxXsaveBytes = 64U << 10;
 
 struct FileHeader {
   std::uint32_t magic;
@@ -55,258 +33,39 @@ struct RecordHeader {
 };
 static_assert(sizeof(RecordHeader) == 8);
 
-template <typename T>
-T load(std::span<const std::byte> bytes, std::size_t at = 0) {
-  T value{};
-  std::memcpy(&value, bytes.data() + at, sizeof(value));
-  return value;
-}
-
-template <typename T>
-void append(std::vector<std::byte>& to, const T& value) {
-  const auto at = to.size();
-  to.resize(at + sizeof(value));
-  std::memcpy(to.data() + at, &value, sizeof(value));
-}
-
-Status get(const Vcpu& vcpu,
-           unsigned long request,
-           std::vector<std::byte>& bytes,
-           std::size_t size,
-           const char* name) {
-  bytes.assign(size, std::byte{0});
-  if (::ioctl(vcpu.fd(), request, bytes.data()) != 0) {
-    return fail_errno(errno, name);
-  }
-  return {};
-}
-
-Status put(const Vcpu& vcpu,
-           unsigned long request,
-           const std::vector<std::byte>& bytes,
-           const char* name) {
-  // Some of the kernel's headers call this argument writable; it only reads it.
-  if (::ioctl(vcpu.fd(), request, bytes.data()) != 0) {
-    return fail_errno(errno, name, "the target's KVM refuses the source's state");
-  }
-  return {};
-}
-
-/// Size of the XSAVE area that KVM_GET_XSAVE2 fills for this machine.
-std::size_t xsave_bytes(int vm_fd) {
-  const int bytes = ::ioctl(vm_fd, KVM_CHECK_EXTENSION, uapi::kCapXsave2);
-  return bytes > static_cast<int>(kMinXsaveBytes) ? static_cast<std::size_t>(bytes)
-                                                  : kMinXsaveBytes;
-}
-
-bool right_size(VcpuState::Record kind, std::size_t bytes) {
-  switch (kind) {
-    case VcpuState::Record::kCpuid:
-      return bytes >= sizeof(uapi::CpuidHeader) &&
-             (bytes - sizeof(uapi::CpuidHeader)) % sizeof(kvm_cpuid_entry2) == 0 &&
-             bytes <= sizeof(uapi::CpuidHeader) + kMaxCpuidEntries * sizeof(kvm_cpuid_entry2);
-    case VcpuState::Record::kRegs:
-      return bytes == sizeof(kvm_regs);
-    case VcpuState::Record::kSregs:
-      return bytes == sizeof(kvm_sregs2);
-    case VcpuState::Record::kXsave:
-      return bytes >= kMinXsaveBytes && bytes <= kMaxXsaveBytes;
-    case VcpuState::Record::kXcrs:
-      return bytes == sizeof(kvm_xcrs);
-    case VcpuState::Record::kMsrs:
-      return bytes % sizeof(MsrValue) == 0 && bytes <= kMaxMsrs * sizeof(MsrValue);
-    case VcpuState::Record::kEvents:
-      return bytes == sizeof(kvm_vcpu_events);
-    case VcpuState::Record::kDebugRegs:
-      return bytes == sizeof(kvm_debugregs);
-    case VcpuState::Record::kMpState:
-      return bytes == sizeof(kvm_mp_state);
-    case VcpuState::Record::kTsc:
-      return bytes == sizeof(TscRecord);
-  }
-  return false;
-}
-
-/// Leaves whose registers are feature bits: a bit of the source's that the target has not could
-/// crash the guest.
-struct FeatureLeaf {
-  std::uint32_t function;
-  std::uint32_t index;
-};
-constexpr FeatureLeaf kFeatureLeaves[] = {{1, 0}, {7, 0}, {0xD, 0}, {0xD, 1}, {0x80000001, 0}};
-
-/// The feature bits of a leaf: eax, ebx, ecx, edx, with everything that is not a feature masked
-/// out.
-std::array<std::uint32_t, 4> features(std::span<const std::byte> cpuid, FeatureLeaf leaf) {
-  for (std::size_t at = sizeof(uapi::CpuidHeader); at + sizeof(kvm_cpuid_entry2) <= cpuid.size();
-       at += sizeof(kvm_cpuid_entry2)) {
-    const auto entry = load<kvm_cpuid_entry2>(cpuid, at);
-    if (entry.function != leaf.function || entry.index != leaf.index) {
-      continue;
-    }
-    switch (leaf.function) {
-      case 7:
-        return {0, entry.ebx, entry.ecx, entry.edx};
-      case 0xD:
-        return {entry.eax, 0, 0, leaf.index == 0 ? entry.edx : 0};
-      default:
-        return {0, 0, entry.ecx, entry.edx};
+/// Null for a record that this side does not know.
+const StateRecord* row_of(std::uint16_t record) {
+  for (const auto& row : state_records()) {
+    if (static_cast<std::uint16_t>(row.record) == record) {
+      return &row;
     }
   }
-  return {};
-}
-
-Status check_cpuid(std::span<const std::byte> wanted, std::span<const std::byte> offered) {
-  for (const auto leaf : kFeatureLeaves) {
-    const auto want = features(wanted, leaf);
-    const auto have = features(offered, leaf);
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      if ((want[i] & ~have[i]) != 0) {
-        constexpr const char* kNames[] = {"eax", "ebx", "ecx", "edx"};
-        return fail(
-            ErrorCode::kRefused,
-            "CPUID",
-            fmt::format(
-                "the guest has CPU features that this host lacks: leaf {:#x}.{} {} bits {:#x}; "
-                "migrate to a host with the same or a newer CPU",
-                leaf.function,
-                leaf.index,
-                kNames[i],
-                want[i] & ~have[i]));
-      }
-    }
-  }
-  return {};
+  return nullptr;
 }
 
 }  // namespace
 
 Result<VcpuState> VcpuState::capture(const Vcpu& vcpu, const MsrPlan& plan) {
   VcpuState state;
-  // The guest's own: after a migration not this host's, but that of the host where the guest was
-  // born.
-  state.record(Record::kCpuid) = vcpu.cpuid();
-  GODWIT_TRY(
-      get(vcpu, KVM_GET_REGS, state.record(Record::kRegs), sizeof(kvm_regs), "KVM_GET_REGS"));
-  GODWIT_TRY(get(
-      vcpu, KVM_GET_SREGS2, state.record(Record::kSregs), sizeof(kvm_sregs2), "KVM_GET_SREGS2"));
-  const auto bytes = xsave_bytes(vcpu.vm_fd());
-  const bool large = bytes > kMinXsaveBytes;
-  GODWIT_TRY(get(vcpu,
-                 large ? uapi::kGetXsave2 : uapi::kGetXsave,
-                 state.record(Record::kXsave),
-                 bytes,
-                 large ? "KVM_GET_XSAVE2" : "KVM_GET_XSAVE"));
-  GODWIT_TRY(
-      get(vcpu, KVM_GET_XCRS, state.record(Record::kXcrs), sizeof(kvm_xcrs), "KVM_GET_XCRS"));
-  GODWIT_TRY(get(vcpu,
-                 KVM_GET_VCPU_EVENTS,
-                 state.record(Record::kEvents),
-                 sizeof(kvm_vcpu_events),
-                 "KVM_GET_VCPU_EVENTS"));
-  GODWIT_TRY(get(vcpu,
-                 KVM_GET_DEBUGREGS,
-                 state.record(Record::kDebugRegs),
-                 sizeof(kvm_debugregs),
-                 "KVM_GET_DEBUGREGS"));
-  GODWIT_TRY(get(vcpu,
-                 KVM_GET_MP_STATE,
-                 state.record(Record::kMpState),
-                 sizeof(kvm_mp_state),
-                 "KVM_GET_MP_STATE"));
-
-  GODWIT_TRY_ASSIGN(const auto msrs, read_msrs(vcpu, plan.saved));
-  if (msrs.size() != plan.saved.size()) {
-    return fail(ErrorCode::kIo,
-                "KVM_GET_MSRS",
-                fmt::format("register {:#x} cannot be read any more", plan.saved[msrs.size()]));
+  const auto rows = state_records();
+  for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+    GODWIT_TRY(row->get(*row, vcpu, plan, state.record(row->record)));
   }
-  for (const auto& msr : msrs) {
-    append(state.record(Record::kMsrs), msr);
-  }
-  GODWIT_TRY_ASSIGN(const auto tsc, read_tsc(vcpu));
-  append(state.record(Record::kTsc), tsc);
   return state;
 }
 
 Status VcpuState::check(const System& system, const Vcpu& vcpu) const {
-  GODWIT_TRY(check_cpuid(record(Record::kCpuid), system.supported_cpuid()));
-  if (record(Record::kXsave).size() > xsave_bytes(vcpu.vm_fd())) {
-    return fail(ErrorCode::kRefused,
-                "XSAVE",
-                fmt::format("the guest's area has {} bytes, this host's {}",
-                            record(Record::kXsave).size(),
-                            xsave_bytes(vcpu.vm_fd())));
-  }
-  const auto tsc = load<TscRecord>(record(Record::kTsc));
-  GODWIT_TRY_ASSIGN(const auto khz, vcpu.tsc_khz());
-  if (!same_tsc_rate(khz, tsc.khz) && system.extension(KVM_CAP_TSC_CONTROL) == 0) {
-    return fail(
-        ErrorCode::kRefused,
-        "TSC",
-        fmt::format(
-            "the guest's time stamp counter runs at {} kHz, this host's at {} and cannot be scaled",
-            tsc.khz,
-            khz));
+  for (const auto& row : state_records()) {
+    if (row.check != nullptr) {
+      GODWIT_TRY(row.check(row, record(row.record), system, vcpu));
+    }
   }
   return {};
 }
 
 Status VcpuState::restore(Vcpu& vcpu, TscShift& shift) const {
-  GODWIT_TRY(vcpu.set_cpuid(record(Record::kCpuid)));
-  GODWIT_TRY(put(vcpu, KVM_SET_SREGS2, record(Record::kSregs), "KVM_SET_SREGS2"));
-  GODWIT_TRY(put(vcpu, KVM_SET_REGS, record(Record::kRegs), "KVM_SET_REGS"));
-  GODWIT_TRY(put(vcpu, KVM_SET_XCRS, record(Record::kXcrs), "KVM_SET_XCRS"));
-  // The kernel reads as many bytes as the target's area has, which may be more than the source's.
-  auto xsave = record(Record::kXsave);
-  xsave.resize(std::max(xsave.size(), xsave_bytes(vcpu.vm_fd())));
-  GODWIT_TRY(put(vcpu, uapi::kSetXsave, xsave, "KVM_SET_XSAVE"));
-  GODWIT_TRY(restore_msrs(vcpu));
-  GODWIT_TRY(restore_tsc(vcpu, load<TscRecord>(record(Record::kTsc)), shift));
-  GODWIT_TRY(put(vcpu, KVM_SET_MP_STATE, record(Record::kMpState), "KVM_SET_MP_STATE"));
-  GODWIT_TRY(put(vcpu, KVM_SET_DEBUGREGS, record(Record::kDebugRegs), "KVM_SET_DEBUGREGS"));
-  return put(vcpu, KVM_SET_VCPU_EVENTS, record(Record::kEvents), "KVM_SET_VCPU_EVENTS");
-}
-
-Status VcpuState::restore_msrs(const Vcpu& vcpu) const {
-  const auto& bytes = record(Record::kMsrs);
-  std::vector<MsrValue> refused;
-  // One batch in the usual case. It stops at a register that this host has not: that one goes by
-  // itself.
-  std::vector<std::uint32_t> numbers;
-  std::vector<MsrValue> wanted;
-  for (std::size_t at = 0; at + sizeof(MsrValue) <= bytes.size(); at += sizeof(MsrValue)) {
-    wanted.push_back(load<MsrValue>(bytes, at));
-    numbers.push_back(static_cast<std::uint32_t>(wanted.back().number));
-  }
-  std::size_t done = 0;
-  while (done < wanted.size()) {
-    GODWIT_TRY_ASSIGN(const auto present, read_msrs(vcpu, std::span(numbers).subspan(done)));
-    for (std::size_t i = 0; i < present.size(); ++i) {
-      if (present[i].value != wanted[done + i].value) {
-        GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, wanted[done + i]));
-        if (!written) {
-          refused.push_back(wanted[done + i]);
-        }
-      }
-    }
-    done += present.size();
-    if (done < wanted.size()) {
-      // Zero is what a register that does not exist would have had; anything else is lost, and that
-      // is said.
-      if (wanted[done].value != 0) {
-        refused.push_back(wanted[done]);
-      }
-      ++done;
-    }
-  }
-  for (const auto& msr : refused) {
-    GODWIT_TRY_ASSIGN(const bool written, write_msr(vcpu, msr));
-    if (!written) {
-      return fail(ErrorCode::kIo,
-                  "KVM_SET_MSRS",
-                  fmt::format("this host refuses {:#x} for register {:#x}", msr.value, msr.number));
-    }
+  for (const auto& row : state_records()) {
+    GODWIT_TRY(row.set(row, vcpu, record(row.record), shift));
   }
   return {};
 }
@@ -350,32 +109,27 @@ Result<VcpuState> VcpuState::decode(std::span<const std::byte> bytes) {
     }
     const auto head = load<RecordHeader>(rest);
     rest = rest.subspan(sizeof(head));
-    if (head.kind == 0 || head.kind > kRecordKinds || head.reserved != 0) {
+    const auto* row = row_of(head.kind);
+    if (row == nullptr || head.reserved != 0) {
       return refuse(fmt::format("record {} is unknown", head.kind));
     }
     if (std::exchange(seen[head.kind - 1U], true)) {
       return refuse(fmt::format("record {} comes twice", head.kind));
     }
-    const auto kind = static_cast<Record>(head.kind);
-    if (head.length > rest.size() || !right_size(kind, head.length)) {
+    if (head.length > rest.size() || !row->size.allows(head.length)) {
       return refuse(fmt::format("record {} has an impossible length {}", head.kind, head.length));
     }
-    state.record(kind).assign(rest.begin(), rest.begin() + head.length);
+    state.record(row->record).assign(rest.begin(), rest.begin() + head.length);
     rest = rest.subspan(head.length);
   }
   if (!rest.empty()) {
     return refuse(fmt::format("{} bytes are left over", rest.size()));
   }
-  const auto& cpuid = state.record(Record::kCpuid);
-  if (load<uapi::CpuidHeader>(cpuid).count !=
-      (cpuid.size() - sizeof(uapi::CpuidHeader)) / sizeof(kvm_cpuid_entry2)) {
-    return refuse("CPUID count and length disagree");
-  }
-  if (load<kvm_xcrs>(state.record(Record::kXcrs)).nr_xcrs > KVM_MAX_XCRS) {
-    return refuse("has too many extended control registers");
-  }
-  if (load<TscRecord>(state.record(Record::kTsc)).offset_known > 1) {
-    return refuse("has an impossible time stamp counter");
+  for (const auto& row : state_records()) {
+    const char* flaw = row.flaw == nullptr ? nullptr : row.flaw(state.record(row.record));
+    if (flaw != nullptr) {
+      return refuse(flaw);
+    }
   }
   return state;
 }

@@ -5,14 +5,13 @@
 #include <memory>
 
 #include "godwit/base/thread.h"
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/page_installer.h"
 
 #include "bench.h"
+#include "faults/fault_services.h"
 #include "memory.h"
 
-// fault_service.cc: mapping runs of pages that the file has, and a whole fault: a thread touches a
-// page, another one reads the fault, maps the page and wakes it.
+// memfd_fault_service.cc: mapping runs of pages that the file has, and a whole fault: a thread
+// touches a page, another one reads the fault, maps the page and wakes it.
 
 namespace godwit::micro {
 namespace {
@@ -35,7 +34,7 @@ std::unique_ptr<Armed> arm(benchmark::State& state) {
   }
   armed->memory = std::move(*memory);
   fill_random({armed->memory.alias.data(), kBytes}, 5);
-  auto faults = uffd::make_fault_service(armed->memory.view, true);
+  auto faults = uffd::make_memfd_fault_service(armed->memory.view, uffd::Mode::kUserFaultsEnough);
   if (!faults || !(*faults)->arm()) {
     state.SetLabel("left out: no userfaultfd here");
     return nullptr;

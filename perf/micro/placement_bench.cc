@@ -1,16 +1,20 @@
-#include "godwit/uffd/page_installer.h"
+#include <memory>
 
 #include "bench.h"
 #include "memory.h"
+#include "placing/placers.h"
+#include "placing/populate.h"
 
-// page_installer.cc: 64 pages at a time into 32 MiB of a memfd, by either way; into memory that was
-// never touched (fresh) and into memory that has its pages (warm).
+// alias.cc, pwrite.cc: 64 pages at a time into 32 MiB of a memfd, by either way; into memory that
+// was never touched (fresh) and into memory that has its pages (warm).
 
 namespace godwit::micro {
 namespace {
 
 constexpr std::uint64_t kBytes = 32 * kMiB;
 constexpr std::uint64_t kRun = 64;
+
+using MakePlacer = std::unique_ptr<engine::PagePlacer> (*)(const engine::GuestMemory&);
 
 void place_all(benchmark::State& state, engine::PagePlacer& placer, const std::byte* bytes) {
   for (std::uint64_t page = 0; page < kBytes >> kPageShift; page += kRun) {
@@ -21,7 +25,7 @@ void place_all(benchmark::State& state, engine::PagePlacer& placer, const std::b
   }
 }
 
-void placement(benchmark::State& state, uffd::PlacementChoice choice, bool fresh) {
+void placement(benchmark::State& state, MakePlacer make_placer, bool fresh) {
   const auto source = random_bytes(kRun * kPageBytes, 4);
   auto memory = TargetMemory::create(kBytes);
   if (!memory) {
@@ -32,7 +36,7 @@ void placement(benchmark::State& state, uffd::PlacementChoice choice, bool fresh
     state.SkipWithError("the memory cannot be populated");
     return;
   }
-  auto placer = uffd::make_memfd_placer(memory->view, choice, !fresh);
+  auto placer = make_placer(memory->view);
   Outcome outcome(state);
   for (auto _ : state) {
     if (fresh) {
@@ -42,7 +46,7 @@ void placement(benchmark::State& state, uffd::PlacementChoice choice, bool fresh
         state.SkipWithError(memory.error().message().c_str());
         return;
       }
-      placer = uffd::make_memfd_placer(memory->view, choice, false);
+      placer = make_placer(memory->view);
       state.ResumeTiming();
     }
     place_all(state, *placer, source.data());
@@ -55,16 +59,16 @@ void placement(benchmark::State& state, uffd::PlacementChoice choice, bool fresh
 }
 
 void place_alias_fresh(benchmark::State& state) {
-  placement(state, uffd::PlacementChoice::kAlias, true);
+  placement(state, uffd::make_alias_placer, true);
 }
 void place_alias_warm(benchmark::State& state) {
-  placement(state, uffd::PlacementChoice::kAlias, false);
+  placement(state, uffd::make_alias_placer, false);
 }
 void place_pwrite_fresh(benchmark::State& state) {
-  placement(state, uffd::PlacementChoice::kPwrite, true);
+  placement(state, uffd::make_pwrite_placer, true);
 }
 void place_pwrite_warm(benchmark::State& state) {
-  placement(state, uffd::PlacementChoice::kPwrite, false);
+  placement(state, uffd::make_pwrite_placer, false);
 }
 BENCHMARK(place_alias_fresh)->Unit(benchmark::kMillisecond);
 BENCHMARK(place_alias_warm)->Unit(benchmark::kMillisecond);

@@ -14,6 +14,7 @@
 #include "godwit/net/socket.h"
 #include "godwit/wire/codec.h"
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 #include "cli/units_text.h"
 
@@ -349,12 +350,14 @@ Status finish_guest(CommandLine& line, const GuestSizes& sizes) {
   config.working_set_bytes =
       sizes.working_set.value_or(std::min(kWorkingSetDefault, config.populated_bytes / 2));
   if (auto status = vmm::validate(config); !status) {
-    return fail(ErrorCode::kInvalidArgument, "", status.error().detail);
+    return fail(advised(status.error()));
   }
   if (line.guest != GuestChoice::kAuto) {
     const auto kind =
         line.guest == GuestChoice::kKvm ? vmm::GuestKind::kKvm : vmm::GuestKind::kProcess;
-    GODWIT_TRY(vmm::check_dirty_choice(kind, config.dirty));
+    if (auto status = vmm::check_dirty_choice(kind, config.dirty); !status) {
+      return fail(advised(status.error()));
+    }
   }
   return {};
 }

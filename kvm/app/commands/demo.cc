@@ -10,6 +10,9 @@
 
 #include <fmt/format.h>
 
+#include "godwit/vmm/damage.h"
+
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
@@ -437,7 +440,7 @@ Status Demo::verify_held(Json& report) {
 Status Demo::verify(Json& report) {
   auto& injected = report["injected"];
   if (injection_.fault == engine::InjectedFault::kDropPage) {
-    injected["page"] = global_page(config_, injection_.page);
+    injected["page"] = vmm::global_page(config_, injection_.page);
   }
   if (injection_.fault == engine::InjectedFault::kStalePage && !injected["page"].is_number()) {
     print_to(stderr, "demo: no dirty mark could be lost: the guest wrote too little\n");
@@ -540,7 +543,7 @@ int Demo::run() {
                       : failed_code_ != 0 ? failed_code_
                                           : setup_exit_code(status.error());
     stop_children();
-    complain(status.error().message());
+    complain(advised(status.error()).message());
     if (line_.json) {
       return finish(failure_report(config_, line_.migration, status.error(), "start"), code);
     }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
@@ -55,7 +56,7 @@ Status run(const CommandLine& line, const Signals& signals) {
 
 int run_command(const CommandLine& line, const Signals& signals) {
   if (auto status = run(line, signals); !status) {
-    complain(status.error().message());
+    complain(advised(status.error()).message());
     return setup_exit_code(status.error());
   }
   return kExitOk;

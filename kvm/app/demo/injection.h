@@ -1,17 +1,11 @@
 #pragma once
 
-#include <optional>
-
 #include "cli/command_line.h"
 
 namespace godwit::app {
 
-/// Chooses by the guest's seed what a planted fault hits: data pages whose damage the guest can
-/// notice. Pages that the workload does not rewrite come first, since a rewrite would heal the
-/// damage before anybody looked. Requires: `config` names its kind. Errors: kInvalidArgument.
+/// What a planted fault hits: chosen by the guest's seed among data pages whose damage the guest can
+/// notice. Requires: `config` names its kind. Errors: kInvalidArgument.
 Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const FaultSpec& spec);
-
-/// The number of `page` counted through all regions, as sweeps and guest errors name it.
-std::uint64_t global_page(const vmm::GuestConfig& config, PageId page);
 
 }  // namespace godwit::app

@@ -153,7 +153,7 @@ Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note) {
     return vmm::GuestKind::kKvm;
   }
   if (choice == GuestChoice::kKvm) {
-    return fail(ErrorCode::kUnsupported, "--guest kvm", reason);
+    return fail(ErrorCode::kUnsupported, "--guest kvm", reason + "; or use --guest process");
   }
   note = fmt::format("guest: process (chosen by --guest auto; KVM is not usable: {})", reason);
   return vmm::GuestKind::kProcess;

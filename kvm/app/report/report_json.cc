@@ -5,10 +5,11 @@
 #include <fmt/format.h>
 
 #include "godwit/base/thread.h"
+#include "godwit/vmm/damage.h"
 #include "godwit/wire/format.h"
 
+#include "cli/advice.h"
 #include "cli/exit_code.h"
-#include "demo/injection.h"
 
 namespace godwit::app {
 namespace {
@@ -121,7 +122,7 @@ Json injected_json(const ReportInput& input) {
   json["kind"] = fault_name(input.settings.inject.fault);
   json["page"] = nullptr;  // for faults that hit no page
   if (input.migration.injected_page) {
-    json["page"] = global_page(input.config, *input.migration.injected_page);
+    json["page"] = vmm::global_page(input.config, *input.migration.injected_page);
   }
   return json;
 }
@@ -208,7 +209,7 @@ Json end_error_json(const std::optional<engine::EndError>& end) {
   json["code"] = error_code_name(end->error.code);
   json["side"] = end->side;
   json["phase"] = end->phase;
-  json["message"] = end->error.message();
+  json["message"] = advised(end->error).message();
   return json;
 }
 
@@ -225,7 +226,7 @@ Json error_json(const Error& error) {
   Json json;
   json["type"] = "error";
   json["code"] = error_code_name(error.code);
-  json["message"] = error.message();
+  json["message"] = advised(error).message();
   return json;
 }
 

@@ -6,9 +6,7 @@
 
 #include "godwit/base/log.h"
 #include "godwit/kvm/system.h"
-#include "godwit/uffd/anonymous_target.h"
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/page_installer.h"
+#include "godwit/uffd/target_parts.h"
 
 #include "cli/units_text.h"
 #include "host/environment.h"
@@ -97,60 +95,6 @@ Status check_kind(const vmm::GuestConfig& config) {
   return {};
 }
 
-Status prealloc(engine::TargetHost::Machine& machine, const engine::GuestMemory& memory) {
-  auto populated = uffd::prealloc(memory);
-  if (!populated) {
-    return fail(
-        populated.error().code, "the memory cannot be populated", populated.error().message());
-  }
-  machine.prealloc_ns = *populated;
-  return {};
-}
-
-Status make_anonymous_parts(engine::TargetHost::Machine& machine,
-                            const engine::GuestMemory& memory,
-                            bool process_guest,
-                            const engine::TargetHost::Options& options) {
-  if (!options.postcopy) {
-    machine.placer = uffd::make_direct_placer(memory);
-    return options.prealloc ? prealloc(machine, memory) : Status();
-  }
-  if (options.prealloc) {
-    log_warn(
-        "--prealloc populates nothing: a page of anonymous memory that is there cannot be waited "
-        "for; use --backing memfd, or --mode precopy");
-  }
-  GODWIT_TRY_ASSIGN(auto target, uffd::make_anonymous_target(memory, process_guest));
-  machine.placer = std::move(target.placer);
-  machine.faults = std::move(target.faults);
-  return {};
-}
-
-/// How pages get into the guest's memory and its faults are served.
-Status make_parts(engine::TargetHost::Machine& machine,
-                  const engine::GuestMemory& memory,
-                  const vmm::GuestConfig& config,
-                  const engine::TargetHost::Options& options) {
-  const bool process_guest = config.kind == vmm::GuestKind::kProcess;
-  if (config.backing == vmm::Backing::kAnonymous) {
-    return make_anonymous_parts(machine, memory, process_guest, options);
-  }
-  if (options.prealloc) {
-    GODWIT_TRY(prealloc(machine, memory));
-  }
-  machine.placer =
-      config.backing == vmm::Backing::kHugetlb
-          ? uffd::make_huge_placer(memory)
-          : uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
-  if (options.postcopy) {
-    GODWIT_TRY_ASSIGN(machine.faults,
-                      config.backing == vmm::Backing::kHugetlb
-                          ? uffd::make_huge_fault_service(memory, process_guest)
-                          : uffd::make_fault_service(memory, process_guest));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<engine::TargetHost::Machine> TargetHost::create(
@@ -180,15 +124,27 @@ Result<engine::TargetHost::Machine> TargetHost::create(
   if (!guest) {
     return refuse(guest.error().message());
   }
-  Machine machine;
-  if (auto filled = make_parts(machine, (*guest)->memory(), config, options); !filled) {
-    return refuse(filled.error().message());
+  auto parts = uffd::make_target_parts((*guest)->memory(),
+                                       {.postcopy = options.postcopy,
+                                        .prealloc = options.prealloc,
+                                        .process_guest = config.kind == vmm::GuestKind::kProcess});
+  if (!parts) {
+    return refuse(parts.error().message());
+  }
+  if (parts->prealloc_left_out) {
+    log_warn(
+        "--prealloc populates nothing: a page of anonymous memory that is there cannot be waited "
+        "for; use --backing memfd, or --mode precopy");
   }
   log_info("accepted a {} guest of {} on {} memory",
            vmm::kind_name(config.kind),
            size_text(config.memory_bytes),
            vmm::backing_name(config.backing));
+  Machine machine;
   machine.guest = std::move(*guest);
+  machine.placer = std::move(parts->placer);
+  machine.faults = std::move(parts->faults);
+  machine.prealloc_ns = parts->prealloc_ns;
   return machine;
 }
 

@@ -11,7 +11,7 @@
 namespace godwit::net {
 
 const char* loop_name(LoopKind loop) {
-  return loop == LoopKind::kUring ? "uring" : "poll";
+  return kLoopNames.name_of(loop);
 }
 
 Status probe_loop(LoopKind loop) {

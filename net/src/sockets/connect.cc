@@ -24,11 +24,7 @@ namespace {
 tl::unexpected<Error> connect_error(int sys_errno, const Address& peer) {
   const auto at = format_endpoint(peer);
   if (sys_errno == ECONNREFUSED || (sys_errno == ENOENT && peer.is_unix())) {
-    auto error = errno_error(
-        sys_errno,
-        "connect",
-        fmt::format("nobody listens at {}; start `godwit receive` there, or check the address",
-                    at));
+    auto error = errno_error(sys_errno, "connect", fmt::format("nobody listens at {}", at));
     error.code = ErrorCode::kIo;  // a path without a file is no missing feature
     return fail(std::move(error));
   }

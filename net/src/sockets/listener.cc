@@ -18,8 +18,6 @@ using engine::ChannelKind;
 
 /// All connections of one migration may wait at once: control, urgent and 64 bulk.
 constexpr int kBacklog = 128;
-/// How long a host name to listen on may take to resolve.
-constexpr std::int64_t kResolveNs = 10'000'000'000;
 
 Fd open_spare() {
   return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));

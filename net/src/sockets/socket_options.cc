@@ -11,6 +11,7 @@
 
 #include "godwit/base/units.h"
 #include "godwit/net/socket.h"
+#include "godwit/net/transport.h"
 
 namespace godwit::net {
 namespace {
@@ -62,12 +63,12 @@ std::uint64_t bulk_window_bytes(std::uint32_t round_trip_us, std::uint64_t bytes
 }
 
 Status check_congestion_name(const std::string& name) {
-  if (name == "auto" || name == "cubic" || name == "bbr" || name == "reno") {
+  if (kCongestionNames.parse(name)) {
     return {};
   }
   return fail(ErrorCode::kInvalidArgument,
               "congestion",
-              fmt::format("\"{}\" is none of auto, cubic, bbr, reno", name));
+              fmt::format("\"{}\" is none of {}", name, kCongestionNames.choices()));
 }
 
 Status set_congestion(int fd, const std::string& name, bool loopback) {

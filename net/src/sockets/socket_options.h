@@ -21,6 +21,10 @@ namespace godwit::net {
 inline constexpr int kKeepaliveIdleSeconds = 10;
 inline constexpr int kKeepaliveIntervalSeconds = 5;
 inline constexpr int kKeepaliveProbes = 4;
+/// How long a host name to listen on may take to resolve.
+inline constexpr std::int64_t kResolveNs = 10'000'000'000;
+/// How long the kernel may take to close the Unix socket of a process that has ended.
+inline constexpr int kTakeDownMs = 1000;
 
 Status check_congestion_name(const std::string& name);
 /// `name` "auto" sets cubic if the peer is on this host and leaves the system's choice elsewhere.

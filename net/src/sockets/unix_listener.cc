@@ -14,12 +14,12 @@
 
 #include <fmt/format.h>
 
+#include "sockets/socket_options.h"
+
 namespace godwit::net {
 namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
-/// How long the kernel may take to close the socket of a process that has ended.
-constexpr int kTakeDownMs = 1000;
 
 Result<Fd> make_socket() {
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

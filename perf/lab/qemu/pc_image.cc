@@ -13,11 +13,10 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/mapping.h"
 #include "godwit/base/units.h"
+#include "godwit/vmm/layout.h"
 
 #include "guest/pc_platform.h"
 #include "guest/workload.h"
-#include "kvm/kvm_boot.h"
-#include "workload/workload_plan.h"
 
 // Symbols of pc_payload.S.
 extern "C" const std::byte godwit_pc_payload_begin[];  // NOLINT(readability-identifier-naming)
@@ -44,9 +43,6 @@ Result<PcImage> write_pc_image(const vmm::GuestConfig& config,
                                const std::string& path) {
   const auto regions = pc_regions(config.memory_bytes);
   constexpr auto kFirstPage = guest::kPcImageGpa / kPageBytes;
-  const auto layout = vmm::plan_boot(config, regions, kFirstPage);
-  GODWIT_TRY_ASSIGN(const auto plan,
-                    vmm::plan_workload(config, regions, layout.reserved_pages, counter_hz));
   const auto payload = static_cast<std::size_t>(godwit_pc_payload_end - godwit_pc_payload_begin);
   if (payload > vmm::kPayloadPages * kPageBytes) {
     return fail(ErrorCode::kInternal, "image", fmt::format("the payload has {} bytes", payload));
@@ -65,24 +61,22 @@ Result<PcImage> write_pc_image(const vmm::GuestConfig& config,
   }
   auto* image = space.data() + guest::kPcImageGpa;
   std::memcpy(image, godwit_pc_payload_begin, payload);
-  vmm::write_tables(layout, memory);
-  vmm::write_workload(plan, memory);
-  vmm::write_segment_canaries(plan, memory);
+  GODWIT_TRY_ASSIGN(const auto layout, vmm::lay_out(config, memory, kFirstPage, counter_hz));
   guest::PcBoot boot{};
   boot.tables_gpa = layout.tables_page * kPageBytes;
   boot.stack_gpa = layout.reserved_pages * kPageBytes;
-  boot.params_gpa = plan.params_gpa;
-  boot.fs_base = plan.params.blocks_gpa + offsetof(guest::VcpuBlock, fs_canary);
-  boot.gs_base = plan.params.blocks_gpa + offsetof(guest::VcpuBlock, gs_canary);
+  boot.params_gpa = layout.params_gpa;
+  boot.fs_base = layout.blocks_gpa + offsetof(guest::VcpuBlock, fs_canary);
+  boot.gs_base = layout.blocks_gpa + offsetof(guest::VcpuBlock, gs_canary);
   std::memcpy(image + guest::kPcBootOffset, &boot, sizeof boot);
   std::ofstream file(path, std::ios::binary);
   file.write(reinterpret_cast<const char*>(image),
-             static_cast<std::streamsize>((plan.table_page - kFirstPage) * kPageBytes));
+             static_cast<std::streamsize>((layout.table_page - kFirstPage) * kPageBytes));
   file.close();
   if (!file) {
     return fail_errno(errno, "image", path);
   }
-  return PcImage{plan.data_pages};
+  return PcImage{layout.data_pages};
 }
 
 std::uint64_t measure_counter_hz() {

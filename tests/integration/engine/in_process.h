@@ -8,9 +8,7 @@
 #include "godwit/engine/source_session.h"
 #include "godwit/engine/target_session.h"
 #include "godwit/net/transport.h"
-#include "godwit/uffd/anonymous_target.h"
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/page_installer.h"
+#include "godwit/uffd/target_parts.h"
 #include "godwit/vmm/guest.h"
 
 namespace godwit::test {
@@ -25,22 +23,16 @@ class PlainHost : public engine::TargetHost {
     GODWIT_TRY_ASSIGN(auto config, vmm::decode_config(description.config.at(0)));
     config.skip_register = skip_register;
     GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {.with_alias = true}));
+    GODWIT_TRY_ASSIGN(
+        auto parts,
+        uffd::make_target_parts(guest->memory(),
+                                {.postcopy = options.postcopy,
+                                 .prealloc = options.prealloc,
+                                 .process_guest = config.kind == vmm::GuestKind::kProcess}));
     Machine machine;
-    const auto& memory = guest->memory();
-    const bool process = config.kind == vmm::GuestKind::kProcess;
-    if (config.backing == vmm::Backing::kAnonymous && options.postcopy) {
-      GODWIT_TRY_ASSIGN(auto parts, uffd::make_anonymous_target(memory, process));
-      machine.placer = std::move(parts.placer);
-      machine.faults = std::move(parts.faults);
-    } else if (config.backing == vmm::Backing::kAnonymous) {
-      machine.placer = uffd::make_direct_placer(memory);
-    } else {
-      machine.placer =
-          uffd::make_memfd_placer(memory, uffd::PlacementChoice::kAuto, options.prealloc);
-      if (options.postcopy) {
-        GODWIT_TRY_ASSIGN(machine.faults, uffd::make_fault_service(memory, process));
-      }
-    }
+    machine.placer = std::move(parts.placer);
+    machine.faults = std::move(parts.faults);
+    machine.prealloc_ns = parts.prealloc_ns;
     machine.guest = std::move(guest);
     return machine;
   }

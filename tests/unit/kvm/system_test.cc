@@ -13,7 +13,7 @@ TEST(System, SaysWhatToDoWhenTheDeviceIsMissing) {
   const auto system = System::open("/dev/no-such-device");
   ASSERT_FALSE(system.has_value());
   EXPECT_EQ(system.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(system.error().message().find("--guest process"), std::string::npos)
+  EXPECT_NE(system.error().message().find("enable virtualisation"), std::string::npos)
       << system.error().message();
 }
 

@@ -51,9 +51,7 @@ Status FaultServiceBase::unregister_first(std::size_t count) {
 }
 
 Result<engine::MapResult> FaultServiceBase::map(PageRun run) {
-  if (!holds(memory_, run)) {
-    return fail(ErrorCode::kInvalidArgument, "map", "pages outside the guest's memory");
-  }
+  GODWIT_TRY(check_held(memory_, run, "map"));
   engine::MapResult result;
   auto status = map_pages(run, result);
   if (result.already > 0) {

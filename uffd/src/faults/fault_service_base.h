@@ -6,7 +6,7 @@
 #include "godwit/engine/ports/placing.h"
 #include "godwit/uffd/uffd.h"
 
-#include "placing/address_map.h"
+#include "address_map.h"
 
 namespace godwit::uffd {
 

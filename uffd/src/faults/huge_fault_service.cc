@@ -1,23 +1,17 @@
-#include <cerrno>
 #include <memory>
 #include <utility>
 
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/uffd.h"
-
 #include "faults/fault_service_base.h"
-#include "placing/huge_populate.h"
+#include "faults/fault_services.h"
+#include "fill_run.h"
+#include "placing/populate.h"
 
-// Mapping huge pages whose content is in the file. As for memory of 4 KiB pages (fault_service.cc),
-// but everything goes by 2 MiB: the kernel reports a fault at the huge page's start, and
-// UFFDIO_CONTINUE takes whole ones. What it says of the first one that it cannot do is its state:
-//
-//   EAGAIN  a part is done; the rest is asked for again.
-//   EEXIST  it is mapped; skipped, and its waiters are woken.
-//   EFAULT  the file has a hole there: nothing of it was ever written, so it is zero. hugetlbfs has
-//           no UFFDIO_ZEROPAGE; the alias, which is not registered, is made to have the page, and
-//           CONTINUE is asked again. Nobody takes pages out of the file, so the second answer is
-//           another one; should it not be, that is an error and no loop.
+// Mapping huge pages whose content is in the file. As for memory of 4 KiB pages, but everything
+// goes by 2 MiB: the kernel reports a fault at the huge page's start, and UFFDIO_CONTINUE takes
+// whole ones. Where the file has a hole, nothing of it was ever written, so it is zero. hugetlbfs
+// has no UFFDIO_ZEROPAGE; the alias, which is not registered, is made to have the page, and
+// CONTINUE is asked again. Nobody takes pages out of the file, so the second answer is another one;
+// should it not be, that is an error and no loop.
 
 namespace godwit::uffd {
 namespace {
@@ -42,52 +36,33 @@ Status HugeFaultService::map_pages(PageRun run, engine::MapResult& result) {
   if (run.first % block != 0 || run.count % block != 0) {
     return fail(ErrorCode::kInvalidArgument, "map", "huge pages are mapped whole");
   }
-  bool populated = false;
-  for (auto at = run.first; at < run.end();) {
-    const auto progress =
-        uffd().map_existing(memory().page({run.region, at}), (run.end() - at) << kPageShift);
-    const auto done = progress.bytes >> kPageShift;
-    result.mapped += done;
-    at += done;
-    populated = populated && done == 0;
-    switch (progress.sys_errno) {
-      case 0:
-      case EAGAIN:
-        break;
-      case EEXIST:
-        result.already += block;
-        at += block;
-        populated = false;
-        break;
-      case EFAULT:
-        if (populated) {
+  return fill_run(
+      run,
+      block,
+      "UFFDIO_CONTINUE",
+      result,
+      [&](std::uint64_t page, std::uint64_t count) {
+        return uffd().map_existing(memory().page({run.region, page}), count << kPageShift);
+      },
+      [&](std::uint64_t page, int turn) -> Result<std::uint64_t> {
+        if (turn > 1) {
           return fail(ErrorCode::kIo,
                       "UFFDIO_CONTINUE",
                       "a huge page is taken out of guest memory while it is being mapped");
         }
-        GODWIT_TRY(populate_huge_page(region, at / block));
-        populated = true;
-        break;
-      case ENOENT:
-        return fail(ErrorCode::kState,
-                    "UFFDIO_CONTINUE",
-                    "guest memory is not registered; call arm() first");
-      default:
-        return fail_errno(progress.sys_errno, "UFFDIO_CONTINUE", "a huge page of guest memory");
-    }
-  }
-  return {};
+        GODWIT_TRY(populate_huge_page(region, page / block));
+        return 0;
+      });
 }
 
 }  // namespace
 
 Result<std::unique_ptr<engine::FaultService>> make_huge_fault_service(
-    const engine::GuestMemory& memory, bool process_guest) {
+    const engine::GuestMemory& memory, Mode mode) {
   Features wanted;
   wanted.missing_hugetlb = true;
   wanted.minor_hugetlb = true;
-  GODWIT_TRY_ASSIGN(auto uffd,
-                    Uffd::open(wanted, process_guest ? Mode::kUserFaultsEnough : Mode::kAllFaults));
+  GODWIT_TRY_ASSIGN(auto uffd, Uffd::open(wanted, mode));
   return std::make_unique<HugeFaultService>(memory, std::move(uffd));
 }
 

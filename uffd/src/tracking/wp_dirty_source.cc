@@ -19,7 +19,7 @@
 #include "godwit/engine/atomic_bitmap.h"
 #include "godwit/uffd/uffd.h"
 
-#include "placing/address_map.h"
+#include "address_map.h"
 
 // Which pages did the guest write since the last sync? Order is correctness.
 //

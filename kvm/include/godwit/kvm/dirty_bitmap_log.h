@@ -14,8 +14,8 @@ namespace godwit::kvm {
 /// bit a page; one system call a slot and one a run of dirty words.
 class DirtyBitmapLog final : public engine::DirtySource {
  public:
-  /// Requires: `vm` outlives this; its memslots do not change any more.
-  explicit DirtyBitmapLog(Vm& vm);
+  /// Requires: `vm` outlives this; its memslots do not change once start() is called.
+  explicit DirtyBitmapLog(Vm& vm) : vm_(vm) {}
   ~DirtyBitmapLog() override;
   DirtyBitmapLog(const DirtyBitmapLog&) = delete;
   DirtyBitmapLog& operator=(const DirtyBitmapLog&) = delete;

@@ -102,7 +102,6 @@ class VcpuState {
     return records_[static_cast<std::size_t>(kind) - 1];
   }
   [[nodiscard]] std::span<const std::byte> location(StateRegister which) const;
-  Status restore_msrs(const Vcpu& vcpu) const;
 
   std::array<std::vector<std::byte>, kRecordKinds> records_;
 };

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include <fmt/format.h>
@@ -20,164 +19,106 @@ constexpr std::uint64_t kTwoRegionsFrom = 2 * kGiB;
 constexpr std::uint64_t kSecondRegionGpaMin = 4 * kGiB;
 constexpr std::uint64_t kRegionGranule = 2 * kMiB;
 
-struct WorkloadName {
-  Workload value;
-  std::string_view name;
-};
-constexpr std::array<WorkloadName, 6> kWorkloadNames{
-    {{Workload::kIdle, "idle"},
-     {Workload::kSequentialWrite, "sequential-write"},
-     {Workload::kRandomWrite, "random-write"},
-     {Workload::kZipfWrite, "zipf-write"},
-     {Workload::kRandomRead, "random-read"},
-     {Workload::kSequentialRead, "sequential-read"}}};
-struct FillName {
-  Fill value;
-  std::string_view name;
-};
-constexpr std::array<FillName, 4> kFillNames{{{Fill::kRandom, "random"},
-                                              {Fill::kCompressible, "compressible"},
-                                              {Fill::kZero, "zero"},
-                                              {Fill::kAlternating, "alternating"}}};
-
-struct BackingName {
-  Backing value;
-  std::string_view name;
-};
-constexpr std::array<BackingName, 3> kBackingNames{{{Backing::kMemfd, "memfd"},
-                                                    {Backing::kAnonymous, "anonymous"},
-                                                    {Backing::kHugetlb, "hugetlb"}}};
-
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t granule) {
   return (value + granule - 1) / granule * granule;
 }
 
-tl::unexpected<Error> invalid(std::string detail) {
-  return fail(ErrorCode::kInvalidArgument, "guest configuration", std::move(detail));
+/// `field`: of GuestConfig.
+tl::unexpected<Error> invalid(const char* field, std::string detail) {
+  return fail(ErrorCode::kInvalidArgument, field, std::move(detail));
 }
 
-Status validate_names(const GuestConfig& config) {
-  if (kind_name(config.kind).empty()) {
-    return invalid("unknown kind of guest; --guest is kvm or process");
+template <typename E, std::size_t kCount>
+Status check_known(const char* field, E value, const Names<E, kCount>& names) {
+  for (const auto& entry : names.entries()) {
+    if (entry.value == value) {
+      return {};
+    }
   }
-  if (workload_name(config.workload).empty()) {
-    return invalid("unknown workload; see --workload");
-  }
-  if (fill_name(config.fill).empty()) {
-    return invalid("unknown fill; --fill is random, compressible, zero or alternating");
-  }
-  if (backing_name(config.backing).empty()) {
-    return invalid("unknown kind of memory; --backing is memfd, anonymous or hugetlb");
-  }
-  return {};
+  return invalid(
+      field,
+      fmt::format(
+          "{} is unknown; there are {}", static_cast<std::uint32_t>(value), names.choices()));
 }
 
 }  // namespace
 
 std::string_view workload_name(Workload workload) {
-  for (const auto& entry : kWorkloadNames) {
-    if (entry.value == workload) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kWorkloadNames.name_of(workload);
 }
 
 std::optional<Workload> parse_workload(std::string_view name) {
-  for (const auto& entry : kWorkloadNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kWorkloadNames.parse(name);
 }
 
 std::string_view fill_name(Fill fill) {
-  for (const auto& entry : kFillNames) {
-    if (entry.value == fill) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kFillNames.name_of(fill);
 }
 
 std::optional<Fill> parse_fill(std::string_view name) {
-  for (const auto& entry : kFillNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kFillNames.parse(name);
 }
 
 std::string_view backing_name(Backing backing) {
-  for (const auto& entry : kBackingNames) {
-    if (entry.value == backing) {
-      return entry.name;
-    }
-  }
-  return {};
+  return kBackingNames.name_of(backing);
 }
 
 std::optional<Backing> parse_backing(std::string_view name) {
-  for (const auto& entry : kBackingNames) {
-    if (entry.name == name) {
-      return entry.value;
-    }
-  }
-  return std::nullopt;
+  return kBackingNames.parse(name);
 }
 
 std::string_view kind_name(GuestKind kind) {
-  switch (kind) {
-    case GuestKind::kKvm:
-      return "kvm";
-    case GuestKind::kProcess:
-      return "process";
-  }
-  return {};
+  return kGuestKindNames.name_of(kind);
 }
 
 Status validate(const GuestConfig& config) {
-  GODWIT_TRY(validate_names(config));
+  GODWIT_TRY(check_known("kind", config.kind, kGuestKindNames));
+  GODWIT_TRY(check_known("workload", config.workload, kWorkloadNames));
+  GODWIT_TRY(check_known("fill", config.fill, kFillNames));
+  GODWIT_TRY(check_known("backing", config.backing, kBackingNames));
   if (config.vcpus < 1 || config.vcpus > kVcpusMax) {
-    return invalid(fmt::format("--vcpus is {}; 1 to {} are possible", config.vcpus, kVcpusMax));
+    return invalid("vcpus", fmt::format("{}; 1 to {} are possible", config.vcpus, kVcpusMax));
   }
   if (config.memory_bytes < kMemoryBytesMin || config.memory_bytes > kMemoryBytesMax) {
-    return invalid(fmt::format("--memory is {} bytes; {} to {} are possible",
+    return invalid("memory_bytes",
+                   fmt::format("{} bytes; {} to {} are possible",
                                config.memory_bytes,
                                kMemoryBytesMin,
                                kMemoryBytesMax));
   }
   if (config.memory_bytes % kRegionGranule != 0) {
-    return invalid(
-        fmt::format("--memory is {} bytes; it must be a multiple of 2 MiB", config.memory_bytes));
+    return invalid("memory_bytes",
+                   fmt::format("{} bytes; it must be a multiple of 2 MiB", config.memory_bytes));
   }
   if (config.populated_bytes > config.memory_bytes) {
-    return invalid(fmt::format("--populated is {} bytes, more than --memory ({})",
-                               config.populated_bytes,
-                               config.memory_bytes));
+    return invalid(
+        "populated_bytes",
+        fmt::format(
+            "{} bytes, more than memory_bytes ({})", config.populated_bytes, config.memory_bytes));
   }
   if (config.populated_bytes % kPageBytes != 0) {
-    return invalid(fmt::format("--populated is {} bytes; it must be a multiple of 4 KiB",
-                               config.populated_bytes));
+    return invalid("populated_bytes",
+                   fmt::format("{} bytes; it must be a multiple of 4 KiB", config.populated_bytes));
   }
   // The guest's own pages come first: code, page tables (a page a GiB), stacks, blocks, generation
   // table.
   const auto populated_min = kPopulatedBytesMin + (config.memory_bytes / kGiB) * kPageBytes +
                              config.vcpus * kPopulatedBytesVcpu;
   if (config.populated_bytes < populated_min) {
-    return invalid(fmt::format("--populated is {} bytes; this guest needs at least {} for itself",
+    return invalid("populated_bytes",
+                   fmt::format("{} bytes; this guest needs at least {} for itself",
                                config.populated_bytes,
                                populated_min));
   }
   if (config.working_set_bytes > config.populated_bytes) {
-    return invalid(fmt::format("--working-set is {} bytes, more than --populated ({})",
+    return invalid("working_set_bytes",
+                   fmt::format("{} bytes, more than populated_bytes ({})",
                                config.working_set_bytes,
                                config.populated_bytes));
   }
   if (config.working_set_bytes < config.vcpus * kPageBytes) {
-    return invalid(fmt::format("--working-set is {} bytes; {} vCPUs need a page of 4 KiB each",
+    return invalid("working_set_bytes",
+                   fmt::format("{} bytes; {} vCPUs need a page of 4 KiB each",
                                config.working_set_bytes,
                                config.vcpus));
   }

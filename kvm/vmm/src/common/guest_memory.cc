@@ -65,11 +65,7 @@ Result<OwnedMemory> OwnedMemory::create(
 }
 
 std::unique_ptr<engine::PopulatedScan> OwnedMemory::populated() const {
-  if (view_.regions.empty() || view_.regions[0].fd >= 0) {
-    const bool huge_pages = !view_.regions.empty() && view_.regions[0].block_pages > 1;
-    return huge_pages ? uffd::make_huge_scan(view_) : uffd::make_memfd_scan(view_);
-  }
-  return uffd::make_anonymous_scan(view_);
+  return uffd::make_populated_scan(view_);
 }
 
 }  // namespace godwit::vmm

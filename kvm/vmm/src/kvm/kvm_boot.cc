@@ -140,6 +140,29 @@ void write_segment_canaries(const WorkloadPlan& plan, const engine::GuestMemory&
   }
 }
 
+Result<GuestLayout> lay_out(const GuestConfig& config,
+                            const engine::GuestMemory& memory,
+                            std::uint64_t payload_page,
+                            std::uint64_t counter_hz) {
+  std::vector<engine::MachineDescription::Region> regions;
+  for (const auto& region : memory.regions) {
+    regions.push_back({region.gpa, region.page_count});
+  }
+  const auto boot = plan_boot(config, regions, payload_page);
+  GODWIT_TRY_ASSIGN(const auto plan,
+                    plan_workload(config, regions, boot.reserved_pages, counter_hz));
+  write_tables(boot, memory);
+  write_workload(plan, memory);
+  write_segment_canaries(plan, memory);
+  return GuestLayout{.tables_page = boot.tables_page,
+                     .reserved_pages = boot.reserved_pages,
+                     .params_gpa = plan.params_gpa,
+                     .blocks_gpa = plan.params.blocks_gpa,
+                     .table_page = plan.table_page,
+                     .data_page = plan.data_page,
+                     .data_pages = plan.data_pages};
+}
+
 Status write_boot(const BootLayout& layout,
                   const WorkloadPlan& plan,
                   const engine::GuestMemory& memory) {

@@ -9,13 +9,11 @@
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/vmm/guest.h"
+#include "godwit/vmm/layout.h"
 
 #include "workload/workload_plan.h"
 
 namespace godwit::vmm {
-
-/// Pages for a payload.
-inline constexpr std::uint64_t kPayloadPages = 16;
 
 /// Pages at the start of guest memory that belong to the machine, not to the workload: some unused
 /// (here one, so that a null pointer hits zeros), the payload, page tables, stacks. Guarantees:

@@ -19,9 +19,8 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
-#include "godwit/uffd/scan_dirty_source.h"
-#include "godwit/uffd/wp_dirty_source.h"
 
+#include "common/dirty_sources.h"
 #include "common/guest_memory.h"
 #include "kvm/state_codec.h"
 #include "process/process_worker.h"
@@ -317,21 +316,16 @@ engine::DirtySource* ProcessGuest::dirty_source(std::string& why) {
 
 /// The best that the configuration and this host permit, or null. `why`: what better was not.
 std::unique_ptr<engine::DirtySource> ProcessGuest::protecting_source(std::string& why) const {
-  const bool any = config_.dirty == DirtyChoice::kAuto;
   why.clear();
-  if (any || config_.dirty == DirtyChoice::kWpAsync) {
-    auto made = uffd::make_scan_dirty_source(memory_.view());
+  for (const auto& tracker : trackers_for(GuestKind::kProcess, config_.dirty)) {
+    auto made = tracker.make({.memory = memory_.view()});
     if (made) {
-      return std::move(*made);
+      return std::move(made->source);
     }
-    why = fmt::format("no wp-async: {}", made.error().message());
-  }
-  if (any || config_.dirty == DirtyChoice::kWp) {
-    auto made = uffd::make_wp_dirty_source(memory_.view());
-    if (made) {
-      return std::move(*made);
-    }
-    why += fmt::format("{}no wp: {}", why.empty() ? "" : "; ", made.error().message());
+    why += fmt::format("{}no {}: {}",
+                       why.empty() ? "" : "; ",
+                       dirty_choice_name(tracker.choice),
+                       made.error().message());
   }
   return nullptr;
 }

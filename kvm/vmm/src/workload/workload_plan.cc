@@ -170,10 +170,10 @@ Result<WorkloadPlan> plan_workload(const GuestConfig& config,
   }
   plan.data_page = plan.table_page + pages_for(plan.data_pages);
   if (plan.data_pages < config.vcpus || plan.data_page > regions[0].page_count) {
-    return fail(ErrorCode::kInvalidArgument,
-                "guest configuration",
-                fmt::format("--populated is {} bytes, too little for this guest's own pages",
-                            config.populated_bytes));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "populated_bytes",
+        fmt::format("{} bytes, too little for this guest's own pages", config.populated_bytes));
   }
   plan.params_gpa = gpa_of_page(regions, plan.params_page);
 

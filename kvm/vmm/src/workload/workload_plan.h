@@ -48,8 +48,8 @@ struct WorkloadPlan {
 };
 
 /// Plans the workload of a valid `config` behind `reserved_pages` of the machine's own.
-/// Requires: counter_hz is what Platform::now() ticks. Errors: kInvalidArgument when --populated
-/// leaves no data pages.
+/// Requires: counter_hz is what Platform::now() ticks. Errors: kInvalidArgument when
+/// populated_bytes leaves no data pages.
 Result<WorkloadPlan> plan_workload(const GuestConfig& config,
                                    std::uint64_t reserved_pages,
                                    std::uint64_t counter_hz);

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "godwit/base/names.h"
 #include "godwit/base/result.h"
 #include "godwit/engine/ports/transport.h"
 #include "godwit/net/socket.h"
@@ -16,12 +18,28 @@ enum class LoopKind : std::uint8_t {
   kPoll,       ///< PollLoop
 };
 
+inline constexpr Names kLoopNames{
+    std::array{Named{LoopKind::kUring, "uring"}, Named{LoopKind::kPoll, "poll"}}};
+
 /// "uring" or "poll".
 const char* loop_name(LoopKind loop);
 
+/// How a TCP connection reacts to loss. Options name it as kCongestionNames does.
+enum class Congestion : std::uint8_t {
+  kAuto = 1,  ///< cubic on loopback, else the system's
+  kCubic,
+  kBbr,
+  kReno,
+};
+
+inline constexpr Names kCongestionNames{std::array{Named{Congestion::kAuto, "auto"},
+                                                   Named{Congestion::kCubic, "cubic"},
+                                                   Named{Congestion::kBbr, "bbr"},
+                                                   Named{Congestion::kReno, "reno"}}};
+
 struct TransportOptions {
   Address peer{};
-  /// "auto", "cubic", "bbr" or "reno"; auto: cubic on loopback, else the system's. TCP only.
+  /// One of kCongestionNames. TCP only.
   std::string congestion = "auto";
   std::uint64_t max_bandwidth = 0;     ///< bytes/s of all bulk connections together; 0 = unlimited
   std::uint32_t bulk_connections = 1;  ///< how many bulk connections share max_bandwidth

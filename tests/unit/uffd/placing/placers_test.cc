@@ -1,18 +1,31 @@
+#include "placing/placers.h"
+
 #include <cstring>
-#include <string>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "godwit/uffd/page_installer.h"
 #include "godwit/uffd/populated_scan.h"
+#include "godwit/uffd/target_parts.h"
 
+#include "placing/populate.h"
 #include "unit/uffd/uffd_support.h"
 
 namespace godwit::uffd {
 namespace {
 
-class Placer : public testing::TestWithParam<PlacementChoice> {};
+struct Way {
+  const char* name;
+  std::unique_ptr<engine::PagePlacer> (*make)(const engine::GuestMemory&);
+};
+
+std::unique_ptr<engine::PagePlacer> make_measured_placer(const engine::GuestMemory& memory) {
+  return std::move(make_target_parts(memory, {.postcopy = false}).value().placer);
+}
+
+class Placer : public testing::TestWithParam<Way> {};
 
 bool reads(const engine::GuestMemory& memory, PageRun run, const std::vector<std::byte>& bytes) {
   return std::memcmp(memory.page({run.region, run.first}), bytes.data(), run.bytes()) == 0;
@@ -26,7 +39,7 @@ std::uint64_t populated_pages(const engine::GuestMemory& memory) {
 
 TEST_P(Placer, PlacedBytesAppearInTheGuestAndNowhereElse) {
   const TestMemory memory({16, 8});
-  const auto placer = make_memfd_placer(memory.get(), GetParam(), false);
+  const auto placer = GetParam().make(memory.get());
   const auto bytes = page_pattern(1, 3);
   ASSERT_TRUE(placer->place({1, 2, 3}, bytes.data()));
   EXPECT_EQ(populated_pages(memory.get()), 3U);
@@ -38,7 +51,7 @@ TEST_P(Placer, PlacedBytesAppearInTheGuestAndNowhereElse) {
 
 TEST_P(Placer, OverwritesWhatWasThereAndWhatIsMapped) {
   const TestMemory memory({4});
-  const auto placer = make_memfd_placer(memory.get(), GetParam(), false);
+  const auto placer = GetParam().make(memory.get());
   const auto older = page_pattern(1, 4);
   ASSERT_TRUE(placer->place({0, 0, 4}, older.data()));
   EXPECT_TRUE(reads(memory.get(), {0, 0, 4}, older));  // mapped now
@@ -49,7 +62,7 @@ TEST_P(Placer, OverwritesWhatWasThereAndWhatIsMapped) {
 
 TEST_P(Placer, ZeroIsReadWhetherThePageWasMappedPresentOrAHole) {
   const TestMemory memory({64, 4});
-  const auto placer = make_memfd_placer(memory.get(), GetParam(), false);
+  const auto placer = GetParam().make(memory.get());
   const auto bytes = page_pattern(3, 40);
   ASSERT_TRUE(placer->place({0, 0, 20}, bytes.data()));
   ASSERT_TRUE(placer->place({0, 30, 10}, bytes.data()));
@@ -61,7 +74,7 @@ TEST_P(Placer, ZeroIsReadWhetherThePageWasMappedPresentOrAHole) {
 
 TEST_P(Placer, ZeroLeavesAHoleAHole) {
   const TestMemory memory({8});
-  const auto placer = make_memfd_placer(memory.get(), GetParam(), false);
+  const auto placer = GetParam().make(memory.get());
   ASSERT_TRUE(placer->place({0, 4, 1}, page_pattern(4).data()));
   ASSERT_TRUE(placer->place_zero({0, 0, 8}));
   EXPECT_EQ(populated_pages(memory.get()), 1U);
@@ -69,7 +82,7 @@ TEST_P(Placer, ZeroLeavesAHoleAHole) {
 
 TEST_P(Placer, RefusesPagesOutsideTheMemory) {
   const TestMemory memory({8});
-  const auto placer = make_memfd_placer(memory.get(), GetParam(), false);
+  const auto placer = GetParam().make(memory.get());
   const auto bytes = page_pattern(5, 2);
   EXPECT_FALSE(placer->place({0, 7, 2}, bytes.data()));
   EXPECT_FALSE(placer->place({1, 0, 1}, bytes.data()));
@@ -79,35 +92,15 @@ TEST_P(Placer, RefusesPagesOutsideTheMemory) {
 
 INSTANTIATE_TEST_SUITE_P(Choices,
                          Placer,
-                         testing::Values(PlacementChoice::kAuto,
-                                         PlacementChoice::kAlias,
-                                         PlacementChoice::kPwrite),
-                         [](const auto& choice) {
-                           switch (choice.param) {
-                             case PlacementChoice::kAuto:
-                               return "Auto";
-                             case PlacementChoice::kAlias:
-                               return "Alias";
-                             case PlacementChoice::kPwrite:
-                               return "Pwrite";
-                           }
-                           return "";
-                         });
+                         testing::Values(Way{"Auto", make_measured_placer},
+                                         Way{"Alias", make_alias_placer},
+                                         Way{"Pwrite", make_pwrite_placer}),
+                         [](const auto& way) { return way.param.name; });
 
 TEST(PlacerChoice, NameTellsWhatWasTaken) {
   const TestMemory memory({8});
-  EXPECT_STREQ(make_memfd_placer(memory.get(), PlacementChoice::kAlias, false)->name(), "alias");
-  EXPECT_STREQ(make_memfd_placer(memory.get(), PlacementChoice::kPwrite, false)->name(), "pwrite");
-  EXPECT_STREQ(make_memfd_placer(memory.get(), PlacementChoice::kAuto, true)->name(), "alias");
-  const std::string measured =
-      make_memfd_placer(memory.get(), PlacementChoice::kAuto, false)->name();
-  EXPECT_TRUE(measured == "alias" || measured == "pwrite") << measured;
-}
-
-TEST(PlacerChoice, PwriteWhenThereIsNoAlias) {
-  const TestMemory memory({8}, false);
-  EXPECT_STREQ(make_memfd_placer(memory.get(), PlacementChoice::kAlias, false)->name(), "pwrite");
-  EXPECT_STREQ(make_memfd_placer(memory.get(), PlacementChoice::kAuto, true)->name(), "pwrite");
+  EXPECT_STREQ(make_alias_placer(memory.get())->name(), "alias");
+  EXPECT_STREQ(make_pwrite_placer(memory.get())->name(), "pwrite");
 }
 
 TEST(Prealloc, PopulatesTheFileThroughTheAlias) {

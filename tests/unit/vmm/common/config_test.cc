@@ -24,36 +24,35 @@ TEST(Validate, AcceptsWhatTheCommandLineOffers) {
   EXPECT_TRUE(validate(huge));
 }
 
-TEST(Validate, NamesTheOptionThatIsOff) {
+TEST(Validate, NamesTheFieldThatIsOff) {
   struct Case {
-    const char* option;
+    const char* field;
     std::function<void(GuestConfig&)> spoil;
   };
   const Case cases[] = {
-      {"--guest", [](GuestConfig& c) { c.kind = static_cast<GuestKind>(0); }},
-      {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(7); }},
-      {"--workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(0); }},
-      {"--fill", [](GuestConfig& c) { c.fill = static_cast<Fill>(5); }},
-      {"--backing", [](GuestConfig& c) { c.backing = static_cast<Backing>(9); }},
-      {"--vcpus", [](GuestConfig& c) { c.vcpus = 0; }},
-      {"--vcpus", [](GuestConfig& c) { c.vcpus = 65; }},
-      {"--memory", [](GuestConfig& c) { c.memory_bytes = 0; }},
-      {"--memory", [](GuestConfig& c) { c.memory_bytes = UINT64_MAX; }},
-      {"--memory", [](GuestConfig& c) { c.memory_bytes += 4096; }},
-      {"--populated", [](GuestConfig& c) { c.populated_bytes = c.memory_bytes + 4096; }},
-      {"--populated", [](GuestConfig& c) { c.populated_bytes -= 1; }},
-      {"--populated", [](GuestConfig& c) { c.populated_bytes = 4096; }},
-      {"--working-set", [](GuestConfig& c) { c.working_set_bytes = c.populated_bytes + 1; }},
-      {"--working-set", [](GuestConfig& c) { c.working_set_bytes = 0; }},
+      {"kind", [](GuestConfig& c) { c.kind = static_cast<GuestKind>(0); }},
+      {"workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(7); }},
+      {"workload", [](GuestConfig& c) { c.workload = static_cast<Workload>(0); }},
+      {"fill", [](GuestConfig& c) { c.fill = static_cast<Fill>(5); }},
+      {"backing", [](GuestConfig& c) { c.backing = static_cast<Backing>(9); }},
+      {"vcpus", [](GuestConfig& c) { c.vcpus = 0; }},
+      {"vcpus", [](GuestConfig& c) { c.vcpus = 65; }},
+      {"memory_bytes", [](GuestConfig& c) { c.memory_bytes = 0; }},
+      {"memory_bytes", [](GuestConfig& c) { c.memory_bytes = UINT64_MAX; }},
+      {"memory_bytes", [](GuestConfig& c) { c.memory_bytes += 4096; }},
+      {"populated_bytes", [](GuestConfig& c) { c.populated_bytes = c.memory_bytes + 4096; }},
+      {"populated_bytes", [](GuestConfig& c) { c.populated_bytes -= 1; }},
+      {"populated_bytes", [](GuestConfig& c) { c.populated_bytes = 4096; }},
+      {"working_set_bytes", [](GuestConfig& c) { c.working_set_bytes = c.populated_bytes + 1; }},
+      {"working_set_bytes", [](GuestConfig& c) { c.working_set_bytes = 0; }},
   };
   for (const auto& c : cases) {
     auto config = small();
     c.spoil(config);
     const auto status = validate(config);
-    ASSERT_FALSE(status) << c.option;
+    ASSERT_FALSE(status) << c.field;
     EXPECT_EQ(status.error().code, ErrorCode::kInvalidArgument);
-    EXPECT_NE(status.error().message().find(c.option), std::string::npos)
-        << status.error().message();
+    EXPECT_STREQ(status.error().operation, c.field) << status.error().message();
   }
 }
 

@@ -33,7 +33,8 @@ TEST(DirtyChoice, EachGuestHasItsOwn) {
   const auto wrong = check_dirty_choice(GuestKind::kProcess, DirtyChoice::kRing);
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_NE(wrong.error().message().find("--dirty-source ring"), std::string::npos);
+  EXPECT_NE(wrong.error().message().find("ring: a process guest has wp and wp-async"),
+            std::string::npos);
   EXPECT_FALSE(check_dirty_choice(GuestKind::kKvm, static_cast<DirtyChoice>(0)));
 }
 

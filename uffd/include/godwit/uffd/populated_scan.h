@@ -7,6 +7,10 @@
 
 namespace godwit::uffd {
 
+/// Makes the scan that goes with `memory`, one of those below.
+/// Requires: all regions are of one kind.
+std::unique_ptr<engine::PopulatedScan> make_populated_scan(const engine::GuestMemory& memory);
+
 /// Finds the pages of memfd memory that were ever written, by asking the files where their data is.
 /// Requires: every region has its fd; fds and `memory` content outlive the scan object's use.
 /// Cost: two system calls a stretch of populated pages; nothing is read, holes cost nothing.

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
+#include "godwit/base/names.h"
 #include "godwit/base/result.h"
 
 namespace godwit::vmm {
@@ -18,6 +20,12 @@ enum class DirtyChoice : std::uint8_t {
   kWp,        ///< userfaultfd write-protection with a handler
   kWpAsync,   ///< write-protection that the kernel resolves, and a scan of the page tables
 };
+
+inline constexpr Names kDirtyChoiceNames{std::array{Named{DirtyChoice::kAuto, "auto"},
+                                                    Named{DirtyChoice::kLog, "log"},
+                                                    Named{DirtyChoice::kRing, "ring"},
+                                                    Named{DirtyChoice::kWp, "wp"},
+                                                    Named{DirtyChoice::kWpAsync, "wp-async"}}};
 
 std::string_view dirty_choice_name(DirtyChoice choice);  ///< "wp-async"
 std::optional<DirtyChoice> parse_dirty_choice(std::string_view name);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "godwit/base/clock.h"
 #include "godwit/base/histogram.h"
+#include "godwit/base/names.h"
 #include "godwit/base/result.h"
 #include "godwit/engine/ports/guest.h"
 #include "godwit/vmm/dirty_choice.h"
@@ -53,18 +55,36 @@ struct GuestConfig {
   bool skip_register = false;
 };
 
-/// Checks sizes and combinations; the message says which option is off. Errors: kInvalidArgument.
+/// Checks sizes and combinations. Errors: kInvalidArgument; its operation is the field that is off.
 Status validate(const GuestConfig& config);
 /// On-wire form of the config (versioned, little-endian), as the description's section "workload".
 engine::StateSection encode_config(const GuestConfig& config);
 Result<GuestConfig> decode_config(const engine::StateSection& section);
 
-std::string_view workload_name(Workload workload);  ///< "random-write"
+inline constexpr Names kWorkloadNames{
+    std::array{Named{Workload::kIdle, "idle"},
+               Named{Workload::kSequentialWrite, "sequential-write"},
+               Named{Workload::kRandomWrite, "random-write"},
+               Named{Workload::kZipfWrite, "zipf-write"},
+               Named{Workload::kRandomRead, "random-read"},
+               Named{Workload::kSequentialRead, "sequential-read"}}};
+inline constexpr Names kFillNames{std::array{Named{Fill::kRandom, "random"},
+                                             Named{Fill::kCompressible, "compressible"},
+                                             Named{Fill::kZero, "zero"},
+                                             Named{Fill::kAlternating, "alternating"}}};
+inline constexpr Names kBackingNames{std::array{Named{Backing::kMemfd, "memfd"},
+                                                Named{Backing::kAnonymous, "anonymous"},
+                                                Named{Backing::kHugetlb, "hugetlb"}}};
+inline constexpr Names kGuestKindNames{
+    std::array{Named{GuestKind::kKvm, "kvm"}, Named{GuestKind::kProcess, "process"}}};
+
+/// By these tables; "unknown" for a value that is in none.
+std::string_view workload_name(Workload workload);
 std::optional<Workload> parse_workload(std::string_view name);
 std::string_view fill_name(Fill fill);
 std::optional<Fill> parse_fill(std::string_view name);
 std::string_view kind_name(GuestKind kind);
-std::string_view backing_name(Backing backing);  ///< "memfd"
+std::string_view backing_name(Backing backing);
 std::optional<Backing> parse_backing(std::string_view name);
 
 /// Guest memory layout: one region, two halves from 2 GiB on (the second from gpa 4 GiB on at the

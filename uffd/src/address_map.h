@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "godwit/base/result.h"
 #include "godwit/engine/ports/memory.h"
 
 namespace godwit::uffd {
@@ -43,13 +44,15 @@ class AddressMap {
   std::vector<Span> spans_;
 };
 
-/// Whether `run` lies within one region of `memory`.
-inline bool holds(const engine::GuestMemory& memory, PageRun run) {
-  if (run.region >= memory.regions.size()) {
-    return false;
+/// Refuses a run that does not lie within one region of `memory`. Errors: kInvalidArgument.
+inline Status check_held(const engine::GuestMemory& memory, PageRun run, const char* operation) {
+  if (run.region < memory.regions.size()) {
+    const auto pages = memory.regions[run.region].page_count;
+    if (run.first <= pages && run.count <= pages - run.first) {
+      return {};
+    }
   }
-  const auto pages = memory.regions[run.region].page_count;
-  return run.first <= pages && run.count <= pages - run.first;
+  return fail(ErrorCode::kInvalidArgument, operation, "pages outside the guest's memory");
 }
 
 }  // namespace godwit::uffd

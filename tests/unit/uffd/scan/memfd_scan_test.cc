@@ -1,5 +1,3 @@
-#include "godwit/uffd/populated_scan.h"
-
 #include <unistd.h>
 
 #include <cstring>
@@ -7,6 +5,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "godwit/uffd/populated_scan.h"
 
 #include "unit/uffd/uffd_support.h"
 

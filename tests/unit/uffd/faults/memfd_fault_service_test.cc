@@ -1,5 +1,3 @@
-#include "godwit/uffd/fault_service.h"
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -9,8 +7,9 @@
 
 #include <gtest/gtest.h>
 
-#include "godwit/uffd/page_installer.h"
-
+#include "faults/fault_services.h"
+#include "placing/placers.h"
+#include "placing/populate.h"
 #include "unit/uffd/uffd_support.h"
 
 namespace godwit::uffd {
@@ -22,8 +21,8 @@ class FaultServiceTest : public testing::Test {
 
   void make(const std::vector<std::uint64_t>& region_pages) {
     memory_ = std::make_unique<TestMemory>(region_pages);
-    placer_ = make_memfd_placer(memory_->get(), PlacementChoice::kPwrite, false);
-    auto service = make_fault_service(memory_->get(), true);
+    placer_ = make_pwrite_placer(memory_->get());
+    auto service = make_memfd_fault_service(memory_->get(), Mode::kUserFaultsEnough);
     ASSERT_TRUE(service) << service.error().message();
     service_ = std::move(*service);
     const auto armed = service_->arm();
@@ -172,7 +171,7 @@ TEST_F(FaultServiceTest, ArmTakesBackWhatItRegisteredWhenALaterRegionFails) {
   auto holder = Uffd::open(placing(), Mode::kUserFaultsEnough).value();
   ASSERT_TRUE(holder.register_range(
       memory().regions[1].guest, 4 * kPageBytes, Registration::kMissingAndMinor));
-  const auto service = make_fault_service(memory(), true).value();
+  const auto service = make_memfd_fault_service(memory(), Mode::kUserFaultsEnough).value();
   EXPECT_FALSE(service->arm());
   EXPECT_EQ(load_word(memory(), {0, 0}), 0U);  // does not wait
 }

@@ -7,12 +7,13 @@
 
 #include <gtest/gtest.h>
 
-#include "godwit/uffd/fault_service.h"
-#include "godwit/uffd/page_installer.h"
 #include "godwit/uffd/populated_scan.h"
 #include "godwit/uffd/scan_dirty_source.h"
+#include "godwit/uffd/target_parts.h"
 #include "godwit/uffd/wp_dirty_source.h"
 
+#include "faults/fault_services.h"
+#include "placing/placers.h"
 #include "support/huge_pages.h"
 #include "unit/uffd/uffd_support.h"
 
@@ -43,7 +44,8 @@ class HugeMemory : public testing::Test {
 
   std::vector<PageRun> scan() {
     std::vector<PageRun> runs;
-    const auto status = make_huge_scan(memory_)->scan([&](PageRun run) { runs.push_back(run); });
+    const auto status =
+        make_populated_scan(memory_)->scan([&](PageRun run) { runs.push_back(run); });
     EXPECT_TRUE(status) << status.error().message();
     return runs;
   }
@@ -82,7 +84,7 @@ TEST_F(HugeMemory, FaultsAreServedByWholePages) {
   needed.minor_hugetlb = true;
   GODWIT_NEEDS_UFFD(needed);
   const auto placer = make_huge_placer(memory_);
-  auto made = make_huge_fault_service(memory_, true);
+  auto made = make_huge_fault_service(memory_, Mode::kUserFaultsEnough);
   ASSERT_TRUE(made) << made.error().message();
   auto& service = **made;
   EXPECT_EQ(service.block_pages(), kBlock);
@@ -115,6 +117,26 @@ TEST_F(HugeMemory, FaultsAreServedByWholePages) {
   EXPECT_EQ(all->already, 2 * kBlock);
   EXPECT_EQ(service.map({0, 1, kBlock}).error().code, ErrorCode::kInvalidArgument);
   EXPECT_TRUE(service.disarm());
+}
+
+TEST_F(HugeMemory, TargetPartsGoByWholePages) {
+  const auto precopy = make_target_parts(memory_, {.postcopy = false, .prealloc = true});
+  ASSERT_TRUE(precopy) << precopy.error().message();
+  EXPECT_STREQ(precopy->placer->name(), "alias");
+  EXPECT_EQ(precopy->faults, nullptr);
+  EXPECT_FALSE(precopy->prealloc_left_out);
+  EXPECT_EQ(scan(), (std::vector<PageRun>{{0, 0, kBlocks * kBlock}}));
+
+  Features needed;
+  needed.missing_hugetlb = true;
+  needed.minor_hugetlb = true;
+  GODWIT_NEEDS_UFFD(needed);
+  const auto hybrid = make_target_parts(memory_, {.process_guest = true});
+  ASSERT_TRUE(hybrid) << hybrid.error().message();
+  EXPECT_STREQ(hybrid->placer->name(), "alias");
+  EXPECT_EQ(hybrid->placer->placing(), engine::Placing::kBehind);
+  ASSERT_NE(hybrid->faults, nullptr);
+  EXPECT_EQ(hybrid->faults->block_pages(), kBlock);
 }
 
 TEST_F(HugeMemory, WriteProtectionWithAHandlerIsRefusedWithTheReason) {

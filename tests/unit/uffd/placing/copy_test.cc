@@ -1,5 +1,3 @@
-#include "godwit/uffd/anonymous_target.h"
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -12,7 +10,9 @@
 #include <gtest/gtest.h>
 
 #include "godwit/uffd/populated_scan.h"
+#include "godwit/uffd/target_parts.h"
 
+#include "placing/placers.h"
 #include "unit/uffd/uffd_support.h"
 
 namespace godwit::uffd {
@@ -25,7 +25,7 @@ class AnonymousTargetTest : public testing::Test {
   void make(const std::vector<std::uint64_t>& region_pages, bool armed = true) {
     target_ = {};
     memory_ = std::make_unique<TestMemory>(region_pages, TestBacking::kAnonymous);
-    auto target = make_anonymous_target(memory_->get(), true);
+    auto target = make_target_parts(memory_->get(), {.process_guest = true});
     ASSERT_TRUE(target) << target.error().message();
     target_ = std::move(*target);
     if (armed) {
@@ -57,7 +57,7 @@ class AnonymousTargetTest : public testing::Test {
   const engine::GuestMemory& memory() { return memory_->get(); }
 
   std::unique_ptr<TestMemory> memory_;
-  AnonymousTarget target_;
+  TargetParts target_;
 };
 
 class Toucher {
