@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/command.h"
+#include "support/command/command.h"
 #include "support/require_kvm.h"
 
 namespace godwit::test {

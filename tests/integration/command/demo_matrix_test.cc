@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "demo_case.h"
+#include "support/command/demo_case.h"
 
 namespace godwit::test {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/command.h"
+#include "support/command/command.h"
 
 namespace godwit::test {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <fstream>
 
-#include "demo_case.h"
-#include "integration/engine/guest_under_test.h"
+#include "support/command/demo_case.h"
+#include "support/command/guest_under_test.h"
 #include "support/huge_pages.h"
 
 namespace godwit::test {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "support/command.h"
+#include "support/command/command.h"
 #include "support/link_support.h"
 
 namespace godwit::test {

@@ -6,10 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include "integration/engine/guest_under_test.h"
-#include "support/command.h"
+#include "support/command/command.h"
+#include "support/command/guest_under_test.h"
+#include "support/command/surroundings.h"
 #include "support/require_kvm.h"
-#include "support/surroundings.h"
 
 namespace godwit::test {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "integration/engine/guest_under_test.h"
+#include "support/command/guest_under_test.h"
 #include "support/require_kvm.h"
 #include "support/trace_shape.h"
 

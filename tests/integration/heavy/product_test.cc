@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "integration/command/demo_case.h"
+#include "support/command/demo_case.h"
 
 namespace godwit::test {
 namespace {

@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "integration/engine/guest_under_test.h"
-#include "support/surroundings.h"
+#include "support/command/guest_under_test.h"
+#include "support/command/surroundings.h"
 
 namespace godwit::test {
 namespace {

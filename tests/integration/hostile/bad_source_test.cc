@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "integration/engine/guest_under_test.h"
+#include "support/command/guest_under_test.h"
 #include "support/fake_peer.h"
 
 namespace godwit::test {

@@ -5,9 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "integration/engine/guest_under_test.h"
+#include "support/command/guest_under_test.h"
+#include "support/command/surroundings.h"
 #include "support/fake_peer.h"
-#include "support/surroundings.h"
 
 namespace godwit::test {
 namespace {
