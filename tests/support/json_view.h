@@ -1,6 +1,8 @@
 #pragma once
 
 #include <iosfwd>
+#include <string>
+#include <vector>
 
 #include "godwit/json/json.h"
 
@@ -9,6 +11,13 @@
 
 // In the library's namespace, where GoogleTest looks for it.
 NLOHMANN_JSON_NAMESPACE_BEGIN
-void PrintTo(const godwit::Json& json, std::ostream* out);
-std::ostream& operator<<(std::ostream& out, const godwit::Json& json);
+void PrintTo(const godwit::Json& value, std::ostream* out);
+std::ostream& operator<<(std::ostream& out, const godwit::Json& value);
 NLOHMANN_JSON_NAMESPACE_END
+
+namespace godwit::test {
+
+/// Every line of `text` that is JSON: the rows of a lab. The last may be cut short.
+std::vector<Json> json_lines(const std::string& text);
+
+}  // namespace godwit::test

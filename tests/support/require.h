@@ -1,18 +1,13 @@
 #pragma once
 
-#include <cstdlib>
-#include <cstring>
-
 #include <gtest/gtest.h>
 
 namespace godwit::test {
 
-/// Whether GODWIT_REQUIRE, a list of names, asks for `facility`: kvm, uffd, uring, hugepages,
-/// surroundings (root, and what root may take from a process: mounts, networks, memory groups).
-inline bool required(const char* facility) {
-  const char* list = std::getenv("GODWIT_REQUIRE");
-  return list != nullptr && std::strstr(list, facility) != nullptr;
-}
+/// Whether GODWIT_REQUIRE, a list of names, asks for `facility`: kvm, uffd, uring, hugepages, link,
+/// surroundings (root, and what root may take from a process: mounts, networks, memory groups), or
+/// a program.
+bool required(const char* facility);
 
 }  // namespace godwit::test
 

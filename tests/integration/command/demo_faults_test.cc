@@ -1,6 +1,11 @@
 // The checks can fail: every planted fault is caught by whom docs and command line say, with their
 // exit code.
 
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/command/command.h"
@@ -17,31 +22,31 @@ class InjectedFault : public testing::Test {
   void SetUp() override { GODWIT_NEED_KVM(); }
 };
 
-Ran inject(const std::string& fault, const std::string& more = "") {
-  return run_command(fmt::format("{} --inject {} {}", kGuest, fault, more));
+Outcome inject(const std::string& fault, const std::string& more = "") {
+  return run(fmt::format("{} --inject {} {}", kGuest, fault, more));
 }
 
 TEST_F(InjectedFault, ControlRunWithoutOnePasses) {
-  const auto ran = run_command(kGuest);
-  EXPECT_EQ(ran.code, 0) << ran.out;
-  EXPECT_TRUE(ran.report["injected"].is_null());
+  const auto ran = run(kGuest);
+  EXPECT_EQ(ran.code, 0) << ran.all();
+  EXPECT_TRUE(ran.json["injected"].is_null());
 }
 
 TEST_F(InjectedFault, FlippedBitIsCaughtByTheChecksum) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("flip-bit", guest);
-    ASSERT_TRUE(ran.report.is_object()) << ran.out;
-    EXPECT_EQ(ran.code, 1) << ran.out;
-    EXPECT_EQ(ran.report["outcome"], "failed");
-    EXPECT_EQ(ran.report["error"]["code"], "checksum") << ran.out;
-    EXPECT_NE(ran.report["error"]["message"].get<std::string>().find("page"), std::string::npos);
-    EXPECT_EQ(ran.report["injected"]["kind"], "flip-bit");
+    ASSERT_TRUE(ran.json.is_object()) << ran.all();
+    EXPECT_EQ(ran.code, 1) << ran.all();
+    EXPECT_EQ(ran.json["outcome"], "failed");
+    EXPECT_EQ(ran.json["error"]["code"], "checksum") << ran.all();
+    EXPECT_NE(ran.json["error"]["message"].get<std::string>().find("page"), std::string::npos);
+    EXPECT_EQ(ran.json["injected"]["kind"], "flip-bit");
   }
 }
 
 TEST_F(InjectedFault, FlippedBitIsCaughtByTheGuestWithoutChecksums) {
   const auto ran = inject("flip-bit", "--no-checksum");
-  EXPECT_EQ(ran.code, 4) << ran.out;
+  EXPECT_EQ(ran.code, 4) << ran.all();
 }
 
 TEST_F(InjectedFault, DroppedPageIsCaughtByTheGuest) {
@@ -56,7 +61,7 @@ TEST_F(InjectedFault, StalePageIsCaughtByTheGuest) {
                             "--guest process --dirty-source wp-async"}) {
     for (int seed = 1; seed <= 3; ++seed) {
       const auto ran = inject("stale-page", fmt::format("{} --seed {}", guest, seed));
-      EXPECT_EQ(ran.code, 4) << guest << "\n" << ran.out;
+      EXPECT_EQ(ran.code, 4) << guest << "\n" << ran.all();
     }
   }
 }
@@ -71,36 +76,36 @@ TEST_F(InjectedFault, SkippedRegisterIsCaughtByTheGuest) {
 
 TEST_F(InjectedFault, BlackoutDelayIsSeenByEngineAndGuest) {
   const auto ran = inject("blackout-delay=50ms");
-  ASSERT_EQ(ran.code, 0) << ran.out;
-  EXPECT_GE(ran.report["downtime_ns"].get<std::int64_t>(), 50'000'000);
-  EXPECT_GE(ran.report["guest_gap_ns"].get<std::int64_t>(),
-            ran.report["downtime_ns"].get<std::int64_t>());
+  ASSERT_EQ(ran.code, 0) << ran.all();
+  EXPECT_GE(ran.json["downtime_ns"].get<std::int64_t>(), 50'000'000);
+  EXPECT_GE(ran.json["guest_gap_ns"].get<std::int64_t>(),
+            ran.json["downtime_ns"].get<std::int64_t>());
 }
 
 TEST_F(InjectedFault, FaultDelayIsSeenByEngineAndGuest) {
   const auto ran = inject("fault-delay=5ms", "--mode postcopy");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  ASSERT_EQ(ran.code, 0) << ran.all();
   for (const auto* faults : {"faults", "guest_faults"}) {
-    EXPECT_GT(ran.report[faults]["count"].get<std::uint64_t>(), 0U);
-    EXPECT_GE(ran.report[faults]["max_ns"].get<std::int64_t>(), 5'000'000) << faults;
+    EXPECT_GT(ran.json[faults]["count"].get<std::uint64_t>(), 0U);
+    EXPECT_GE(ran.json[faults]["max_ns"].get<std::int64_t>(), 5'000'000) << faults;
   }
 }
 
 TEST_F(InjectedFault, LinkCutBeforeCommitLeavesTheGuestAtTheSource) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("cut-before-commit", guest);
-    ASSERT_TRUE(ran.report.is_object()) << ran.out;
-    EXPECT_EQ(ran.code, 1) << ran.out;
-    EXPECT_EQ(ran.report["outcome"], "failed");
+    ASSERT_TRUE(ran.json.is_object()) << ran.all();
+    EXPECT_EQ(ran.code, 1) << ran.all();
+    EXPECT_EQ(ran.json["outcome"], "failed");
   }
 }
 
 TEST_F(InjectedFault, LinkCutAfterCommitHoldsBothSides) {
   for (const auto* guest : {"--guest kvm", "--guest process"}) {
     const auto ran = inject("cut-after-commit", guest);
-    ASSERT_TRUE(ran.report.is_object()) << ran.out;
-    EXPECT_EQ(ran.code, 5) << ran.out;
-    EXPECT_EQ(ran.report["outcome"], "in_doubt");
+    ASSERT_TRUE(ran.json.is_object()) << ran.all();
+    EXPECT_EQ(ran.code, 5) << ran.all();
+    EXPECT_EQ(ran.json["outcome"], "in_doubt");
   }
 }
 
@@ -119,28 +124,28 @@ TEST_F(InjectedFault, EachIsCaughtOnAnonymousMemoryToo) {
     // The other kind of guest with each fault: the whole product takes too long for every run.
     const auto* guest = turn++ % 2 == 0 ? "kvm" : "process";
     const auto ran = inject(fault, fmt::format("--backing anonymous --guest {}", guest));
-    EXPECT_EQ(ran.code, code) << guest << " " << fault << "\n" << ran.out;
+    EXPECT_EQ(ran.code, code) << guest << " " << fault << "\n" << ran.all();
   }
 }
 
 TEST(Prealloc, OnAnonymousMemoryPopulatesWhereNoFaultIsWaitedForAndSaysSoElsewhere) {
   const std::string line = "demo --memory 64MiB --guest process --backing anonymous --prealloc ";
-  const auto precopy = run_command(line + "--json --mode precopy");
-  ASSERT_TRUE(precopy.report.is_object()) << precopy.out;
+  const auto precopy = run(line + "--json --mode precopy");
+  ASSERT_TRUE(precopy.json.is_object()) << precopy.all();
   EXPECT_EQ(precopy.code, 0);
-  EXPECT_GT(precopy.report["prealloc_ns"].get<std::int64_t>(), 0);
-  const auto hybrid = run_command(line, true);
-  EXPECT_EQ(hybrid.code, 0) << hybrid.out;
-  EXPECT_NE(hybrid.out.find("--prealloc populates nothing"), std::string::npos) << hybrid.out;
+  EXPECT_GT(precopy.json["prealloc_ns"].get<std::int64_t>(), 0);
+  const auto hybrid = run(line);
+  EXPECT_EQ(hybrid.code, 0) << hybrid.all();
+  EXPECT_NE(hybrid.err.find("--prealloc populates nothing"), std::string::npos) << hybrid.all();
 }
 
 // A writer at full speed, over and over: the race that a single run does not meet.
 void many_hybrid_runs(int runs) {
   for (int i = 0; i < runs; ++i) {
-    const auto ran = run_command(fmt::format(
+    const auto ran = run(fmt::format(
         "demo --json --memory 256MiB --workload random-write --mode hybrid --seed {}", i + 1));
-    ASSERT_EQ(ran.code, 0) << "run " << i << "\n" << ran.out;
-    ASSERT_EQ(ran.report["verified"]["mismatches"], 0);
+    ASSERT_EQ(ran.code, 0) << "run " << i << "\n" << ran.all();
+    ASSERT_EQ(ran.json["verified"]["mismatches"], 0);
   }
 }
 

@@ -1,7 +1,12 @@
 // Migrations through the command itself: the product of modes, guests, vCPUs and workloads, and for
 // everything else that can be chosen each pair of choices. The whole product is product_test.cc.
 
+#include <cstdint>
+#include <string>
 #include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "support/command/demo_case.h"
 
@@ -64,10 +69,10 @@ TEST(DemoFaults, AWriterAtFullSpeedWaitsForPages) {
       if (std::string(guest) == "kvm") {
         GODWIT_NEED_KVM();
       }
-      const auto ran = run_command(fmt::format(
+      const auto ran = run(fmt::format(
           "demo --json --memory 128MiB --workload random-write --mode {} --guest {}", mode, guest));
-      ASSERT_EQ(ran.code, 0) << ran.out;
-      EXPECT_GT(ran.report["faults"]["count"].get<std::uint64_t>(), 0U) << mode << " " << guest;
+      ASSERT_EQ(ran.code, 0) << ran.all();
+      EXPECT_GT(ran.json["faults"]["count"].get<std::uint64_t>(), 0U) << mode << " " << guest;
     }
   }
 }

@@ -1,133 +1,83 @@
 // Addresses and transports on the command line: what each process prints, leaves behind and ends
 // with.
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <vector>
+#include <csignal>
+#include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/command/command.h"
+#include "support/command/surroundings.h"
+#include "support/temporary_directory.h"
 
 namespace godwit::test {
 namespace {
 
-/// A command that keeps running.
-class Background {
- public:
-  explicit Background(const std::vector<std::string>& arguments) {
-    int out[2];
-    EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(out[1], STDOUT_FILENO);
-      ::dup2(out[1], STDERR_FILENO);
-      std::vector<char*> argv{const_cast<char*>("godwit")};
-      for (const auto& argument : arguments) {
-        argv.push_back(const_cast<char*>(argument.c_str()));
-      }
-      argv.push_back(nullptr);
-      ::execv(GODWIT_COMMAND, argv.data());
-      ::_exit(127);
-    }
-    ::close(out[1]);
-    out_ = out[0];
-  }
-  ~Background() {
-    end(SIGKILL);
-    ::close(out_);
-  }
-  Background(const Background&) = delete;
-  Background& operator=(const Background&) = delete;
-
-  std::string first_line() const {
-    std::string line;
-    char byte = 0;
-    pollfd polled{out_, POLLIN, 0};
-    while (::poll(&polled, 1, 30'000) > 0 && ::read(out_, &byte, 1) == 1 && byte != '\n') {
-      line += byte;
-    }
-    return line;
-  }
-  /// Its exit code, or minus the signal.
-  int end(int signal) {
-    if (pid_ <= 0) {
-      return -1;
-    }
-    ::kill(pid_, signal);
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_ = -1;
-  int out_ = -1;
-};
+/// Everything that it says goes to one place, in order.
+void one_stream() {
+  or_leave(::dup2(STDOUT_FILENO, STDERR_FILENO) == STDERR_FILENO);
+}
 
 class Endpoint : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = "/tmp/godwit-endpoint-XXXXXX";
-    ASSERT_NE(::mkdtemp(directory_.data()), nullptr);
-  }
   void TearDown() override {
     for (const auto* name : {"socket", "control", "other"}) {
       ::unlink(at(name).c_str());
     }
-    EXPECT_EQ(::rmdir(directory_.c_str()), 0) << "something was left in " << directory_;
+    EXPECT_THAT(directory_.names(), testing::IsEmpty()) << "something was left";
   }
-  [[nodiscard]] std::string at(const std::string& name) const { return directory_ + "/" + name; }
-  [[nodiscard]] std::vector<std::string> receive() const {
-    return {"receive", "--control", at("control"), "--listen", "unix:" + at("socket")};
+  [[nodiscard]] std::string at(const std::string& name) const { return directory_.at(name); }
+  [[nodiscard]] std::string receive() const {
+    return "receive --control " + at("control") + " --listen unix:" + at("socket");
   }
 
-  std::string directory_;
+  TemporaryDirectory directory_;
 };
 
 TEST_F(Endpoint, AUnixSocketIsToldFirstAndGoesAtTheEnd) {
-  Background first(receive());
+  Process first(receive(), one_stream);
   // Nothing stands before it: no warning of plain text.
   EXPECT_EQ(first.first_line(), "unix:" + at("socket"));
   struct stat info {};
   ASSERT_EQ(::stat(at("socket").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
-  EXPECT_EQ(run_command("receive --control " + at("other") + " --listen unix:" + at("socket")).code,
-            3);
-  first.end(SIGTERM);
+  EXPECT_EQ(run("receive --control " + at("other") + " --listen unix:" + at("socket")).code, 3);
+  first.signal(SIGTERM);
+  first.wait();
   EXPECT_NE(::stat(at("socket").c_str(), &info), 0);
 }
 
 TEST_F(Endpoint, WhatAKilledProcessLeftIsReplaced) {
   {
-    Background killed(receive());
+    Process killed(receive());
     ASSERT_EQ(killed.first_line(), "unix:" + at("socket"));
-    EXPECT_EQ(killed.end(SIGKILL), -SIGKILL);
+    killed.signal(SIGKILL);
+    EXPECT_EQ(killed.wait(), -SIGKILL);
   }
   ASSERT_EQ(::access(at("socket").c_str(), F_OK), 0);
-  Background second(receive());
+  Process second(receive(), one_stream);
   EXPECT_EQ(second.first_line(), "unix:" + at("socket"));
-  second.end(SIGTERM);
+  second.signal(SIGTERM);
+  EXPECT_EQ(second.wait(), 0);
 }
 
 TEST_F(Endpoint, MigrateChoosesForTheProcessOfTheGuest) {
-  Background target(receive());
+  Process target(receive());
   ASSERT_EQ(target.first_line(), "unix:" + at("socket"));
-  Background source({"run", "--control", at("other"), "--memory", "32MiB", "--guest", "process"});
+  Process source("run --control " + at("other") + " --memory 32MiB --guest process");
   ASSERT_EQ(source.first_line(), "serving " + at("other"));
-  const auto ran = run_command("migrate --json --control " + at("other") +
-                               " --to unix:" + at("socket") + " --transport poll");
-  EXPECT_EQ(ran.code, 0) << ran.out;
-  ASSERT_TRUE(ran.report.is_object());
-  EXPECT_EQ(ran.report["transport"], "poll");
-  EXPECT_EQ(ran.report["congestion"], "none");
-  EXPECT_EQ(run_command("stop --control " + at("control")).code, 0);
-  EXPECT_EQ(target.end(0), 0);
+  const auto ran = run("migrate --json --control " + at("other") + " --to unix:" + at("socket") +
+                       " --transport poll");
+  EXPECT_EQ(ran.code, 0) << ran.all();
+  ASSERT_TRUE(ran.json.is_object());
+  EXPECT_EQ(ran.json["transport"], "poll");
+  EXPECT_EQ(ran.json["congestion"], "none");
+  EXPECT_EQ(run("stop --control " + at("control")).code, 0);
+  EXPECT_EQ(target.wait(), 0);
 }
 
 TEST_F(Endpoint, WrongAddressesAndTransportsAreUsageErrors) {
@@ -137,15 +87,14 @@ TEST_F(Endpoint, WrongAddressesAndTransportsAreUsageErrors) {
                                 std::string("--to /tmp/socket"),
                                 std::string("--to tcp:127.0.0.1:0 --listen unix:/tmp/other"),
                                 std::string("--transport fast")}) {
-    EXPECT_EQ(run_command("demo " + arguments).code, 2) << arguments;
+    EXPECT_EQ(run("demo " + arguments).code, 2) << arguments;
   }
 }
 
 TEST_F(Endpoint, APathThatCannotBeASocketIsTheEnvironmentsFault) {
-  EXPECT_EQ(
-      run_command("receive --control " + at("control") + " --listen unix:/nonexistent/socket").code,
-      3);
-  EXPECT_EQ(run_command("receive --control " + at("control") + " --listen unix:/dev/null").code, 3);
+  EXPECT_EQ(run("receive --control " + at("control") + " --listen unix:/nonexistent/socket").code,
+            3);
+  EXPECT_EQ(run("receive --control " + at("control") + " --listen unix:/dev/null").code, 3);
 }
 
 }  // namespace

@@ -1,7 +1,15 @@
 // Guests on huge pages, through the command itself: every mode, holes, a second hop, planted
 // faults, and a pool that is too small.
 
-#include <fstream>
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "support/command/demo_case.h"
 #include "support/command/guest_under_test.h"
@@ -36,13 +44,13 @@ INSTANTIATE_TEST_SUITE_P(Modes, HugetlbDemo, testing::ValuesIn(cases()), name_of
 TEST(Hugetlb, HolesStayHoles) {
   GODWIT_NEED_HUGE_PAGES(pool, kDemoPages);
   for (const auto* mode : {"hybrid", "precopy", "postcopy"}) {
-    const auto ran = run_command(fmt::format(
+    const auto ran = run(fmt::format(
         "demo --json --memory 64MiB --populated 16MiB --working-set 8MiB --guest process "
         "--workload random-write --backing hugetlb --mode {}",
         mode));
-    ASSERT_EQ(ran.code, 0) << ran.out;
-    EXPECT_EQ(ran.report["pages"]["populated"], 4096) << mode;
-    expect_verified(ran.report);
+    ASSERT_EQ(ran.code, 0) << ran.all();
+    EXPECT_EQ(ran.json["pages"]["populated"], 4096) << mode;
+    expect_verified(ran.json);
   }
 }
 
@@ -51,11 +59,11 @@ TEST(Hugetlb, PlantedFaultsAreCaught) {
   const std::pair<const char*, int> faults[] = {
       {"flip-bit", 1}, {"flip-bit --no-checksum", 4}, {"drop-page", 4}, {"stale-page", 4}};
   for (const auto& [fault, code] : faults) {
-    const auto ran = run_command(
+    const auto ran = run(
         fmt::format("demo --json --memory 64MiB --guest process --workload random-write --backing "
                     "hugetlb --inject {}",
                     fault));
-    EXPECT_EQ(ran.code, code) << fault << "\n" << ran.out;
+    EXPECT_EQ(ran.code, code) << fault << "\n" << ran.all();
   }
 }
 

@@ -1,5 +1,10 @@
 // A demo whose processes live in network namespaces of their own.
 
+#include <unistd.h>
+
+#include <string>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/command/command.h"
@@ -20,20 +25,20 @@ TEST(Netns, TheMigrationRunsBetweenTwoNamespaces) {
   for (const auto& word : link->demo_arguments()) {
     arguments += word + " ";
   }
-  const auto ran = run_command(arguments);
-  ASSERT_EQ(ran.code, 0) << ran.out;
-  EXPECT_EQ(ran.report["outcome"], "completed");
+  const auto ran = run(arguments);
+  ASSERT_EQ(ran.code, 0) << ran.all();
+  EXPECT_EQ(ran.json["outcome"], "completed");
   EXPECT_GT(link->counts()->delivered, 100U) << "not over this link";
 }
 
 TEST(Netns, AnAddressThatTheOtherDoesNotReachIsAUsageError) {
   for (const auto* more :
        {"--source-netns a", "--target-netns a", "--source-netns a --target-netns b"}) {
-    const auto ran = run_command(kSmall + std::string(more), true);
+    const auto ran = run(kSmall + std::string(more));
     EXPECT_EQ(ran.code, 2) << more;
-    EXPECT_NE(ran.out.find("--listen tcp:127.0.0.1:0: another network namespace"),
+    EXPECT_NE(ran.err.find("--listen tcp:127.0.0.1:0: another network namespace"),
               std::string::npos)
-        << ran.out;
+        << ran.all();
   }
 }
 
@@ -42,9 +47,8 @@ TEST(Netns, OneNamespaceForBothNeedsNoAddress) {
   GODWIT_NEED_LINK(spec);
   const auto link = lab::Link::create(spec);
   const auto path = link->source().path();
-  const auto ran =
-      run_command(fmt::format("{} --source-netns {} --target-netns {}", kSmall, path, path));
-  EXPECT_EQ(ran.code, 0) << ran.out;
+  const auto ran = run(fmt::format("{} --source-netns {} --target-netns {}", kSmall, path, path));
+  EXPECT_EQ(ran.code, 0) << ran.all();
   EXPECT_EQ(link->counts()->delivered, 0U);
 }
 
@@ -53,16 +57,16 @@ TEST(Netns, AUnixSocketWorksAcrossThem) {
   GODWIT_NEED_LINK(spec);
   const auto link = lab::Link::create(spec);
   const auto path = fmt::format("/tmp/godwit-netns-{}", ::getpid());
-  const auto ran = run_command(
+  const auto ran = run(
       fmt::format("{} --source-netns {} --listen unix:{}", kSmall, link->source().path(), path));
-  EXPECT_EQ(ran.code, 0) << ran.out;
+  EXPECT_EQ(ran.code, 0) << ran.all();
 }
 
 TEST(Netns, WhatCannotBeEnteredIsTheEnvironments) {
   const auto refused = [](const std::string& more, const std::string& says) {
-    const auto ran = run_command(kSmall + more + " --listen tcp:198.18.0.2:0", true);
+    const auto ran = run(kSmall + more + " --listen tcp:198.18.0.2:0");
     EXPECT_EQ(ran.code, 3) << more;
-    EXPECT_NE(ran.out.find(says), std::string::npos) << ran.out;
+    EXPECT_NE(ran.err.find(says), std::string::npos) << ran.all();
   };
   refused("--source-netns godwit-nowhere",
           "--source-netns: /run/netns/godwit-nowhere: make it with");
@@ -71,8 +75,8 @@ TEST(Netns, WhatCannotBeEnteredIsTheEnvironments) {
 }
 
 TEST(Netns, OnlyADemoHasThem) {
-  EXPECT_EQ(run_command("run --control /tmp/godwit-none --source-netns a").code, 2);
-  EXPECT_EQ(run_command("receive --control /tmp/godwit-none --target-netns a").code, 2);
+  EXPECT_EQ(run("run --control /tmp/godwit-none --source-netns a").code, 2);
+  EXPECT_EQ(run("receive --control /tmp/godwit-none --target-netns a").code, 2);
 }
 
 }  // namespace

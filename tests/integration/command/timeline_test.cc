@@ -1,14 +1,16 @@
 // What --timeline adds to a report: the guest's throughput through its whole migration, by both
 // kinds of guest, and by the source alone.
 
+#include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/command/command.h"
 #include "support/command/guest_under_test.h"
-#include "support/command/surroundings.h"
 #include "support/require_kvm.h"
 
 namespace godwit::test {
@@ -62,12 +64,12 @@ INSTANTIATE_TEST_SUITE_P(Timeline,
                          [](const auto& one) { return std::string(one.param); });
 
 TEST_P(EveryGuest, ShowsTheBlackoutAsAValley) {
-  const auto ran = run_command(
+  const auto ran = run(
       fmt::format("demo --json --guest {} --memory 64MiB --working-set 8MiB --workload zipf-write "
                   "--rate 16MiB --timeline --inject blackout-delay=150ms",
                   GetParam()));
-  ASSERT_EQ(ran.code, 0) << ran.out;
-  const auto& report = ran.report;
+  ASSERT_EQ(ran.code, 0) << ran.all();
+  const auto& report = ran.json;
   const Timeline timeline(report);
   const auto& phases = report["phases"];
   ASSERT_EQ(phases.size(), 3U);
@@ -100,33 +102,31 @@ TEST_P(EveryGuest, ShowsTheBlackoutAsAValley) {
 }
 
 TEST_P(EveryGuest, AnIdleGuestCountsItsSteps) {
-  const auto ran =
-      run_command(fmt::format("demo --json --guest {} --memory 32MiB --timeline", GetParam()));
-  ASSERT_EQ(ran.code, 0) << ran.out;
-  const Timeline timeline(ran.report);
+  const auto ran = run(fmt::format("demo --json --guest {} --memory 32MiB --timeline", GetParam()));
+  ASSERT_EQ(ran.code, 0) << ran.all();
+  const Timeline timeline(ran.json);
   const auto seen = timeline.sum(timeline.start_ns, timeline.end_ns());
   const auto lasted_ms =
       static_cast<std::uint64_t>(timeline.end_ns() - timeline.start_ns) / 1'000'000;
   EXPECT_LE(seen, lasted_ms + 20) << "a step sleeps for a millisecond";
   EXPECT_GT(seen, 20U);
-  EXPECT_LE(seen, ran.report["guest"]["steps"].get<std::uint64_t>());
+  EXPECT_LE(seen, ran.json["guest"]["steps"].get<std::uint64_t>());
 }
 
 TEST(Report, HasNoTimelineUnlessAsked) {
-  const auto ran =
-      run_command("demo --json --guest process --memory 32MiB --workload random-write");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto ran = run("demo --json --guest process --memory 32MiB --workload random-write");
+  ASSERT_EQ(ran.code, 0) << ran.all();
   for (const auto* member : {"timeline", "phases", "recovery_ns", "valley"}) {
-    EXPECT_FALSE(ran.report.contains(member)) << member;
+    EXPECT_FALSE(ran.json.contains(member)) << member;
   }
 }
 
 TEST(Report, BucketsHoldAllFaults) {
-  const auto ran = run_command(
-      "demo --json --guest process --memory 64MiB --workload random-write --mode postcopy");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto ran =
+      run("demo --json --guest process --memory 64MiB --workload random-write --mode postcopy");
+  ASSERT_EQ(ran.code, 0) << ran.all();
   for (const auto* member : {"faults", "guest_faults"}) {
-    const auto& faults = ran.report[member];
+    const auto& faults = ran.json[member];
     std::uint64_t count = 0;
     std::uint64_t last = 0;
     for (const auto& bucket : faults["buckets"]) {

@@ -1,8 +1,14 @@
 // --trace: the timeline as a viewer gets it, against the report of the same migration.
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <ostream>
+#include <string>
+#include <vector>
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/command/guest_under_test.h"
@@ -17,8 +23,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kFaultsShown = 20'000;
 
 Json parse_file(const std::string& path) {
-  std::ifstream file(path);
-  return parse_json(file);
+  return parse_json(file_text(path));
 }
 
 double us(const Json& ns) {

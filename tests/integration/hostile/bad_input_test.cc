@@ -1,8 +1,19 @@
 // What an operator can get wrong before any peer is involved: options, ports, and what the host
 // does not give.
 
-#include <array>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -2,6 +2,13 @@
 // away with a reason, all that it brought is given back, and the same process takes the next good
 // guest.
 
+#include <cstdint>
+#include <ostream>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

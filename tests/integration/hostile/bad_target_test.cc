@@ -2,6 +2,14 @@
 // guest goes on at the source, which gives back all that it took, and leaves for a good target
 // afterwards.
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,53 +1,27 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/json_view.h"
+#include "support/command/command.h"
+#include "support/temporary_directory.h"
 
 // The lab cannot flatter: it calls equal things equal, and finds and sizes a delay that was
 // planted.
 
-namespace godwit {
+namespace godwit::test {
 namespace {
 
-struct Ran {
-  int code = -1;
-  std::string out;
-};
-
-Ran run_lab(const std::string& arguments) {
-  const auto line = fmt::format("timeout 250 {} {} 2>/dev/null", GODWIT_LAB, arguments);
-  Ran ran;
-  FILE* pipe = ::popen(line.c_str(), "r");
-  if (pipe == nullptr) {
-    return ran;
-  }
-  char buffer[4096];
-  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
-    ran.out.append(buffer, got);
-  }
-  const int status = ::pclose(pipe);
-  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return ran;
-}
-
 /// The last line: the comparison.
-Json last_row(const Ran& ran) {
-  const auto end = ran.out.find_last_not_of('\n');
-  const auto start = ran.out.find_last_of('\n', end);
-  return parse_json(ran.out.substr(start == std::string::npos ? 0 : start + 1));
+Json last_row(const Outcome& ran) {
+  const auto rows = json_lines(ran.out);
+  return rows.empty() ? Json() : rows.back();
 }
 
 // Seven pairs and alpha 0.001: only sides without any overlap are called different, which equal
 // sides are in 2 of 3432 comparisons.
-Ran compare(const std::string& arguments) {
+Outcome compare(const std::string& arguments) {
   return run_lab("compare --pairs 7 --alpha 0.001 --json --scenario " + arguments);
 }
 
@@ -64,7 +38,7 @@ void expect_sized(const Json& row, const char* name, double planted_ns, double s
 
 TEST(Lab, EqualSidesAreNotCalledDifferent) {
   const auto ran = compare("same");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  ASSERT_EQ(ran.code, 0) << ran.all();
   const auto row = last_row(ran);
   ASSERT_EQ(row.value("kind", ""), "comparison");
   for (const auto* figure : {"downtime_ns", "guest_gap_ns"}) {
@@ -74,7 +48,7 @@ TEST(Lab, EqualSidesAreNotCalledDifferent) {
 
 TEST(Lab, ADelayPlantedInTheBlackoutIsFoundAndSized) {
   const auto ran = compare("same --set-b inject=blackout-delay=200ms");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  ASSERT_EQ(ran.code, 0) << ran.all();
   const auto row = last_row(ran);
   ASSERT_EQ(row.value("kind", ""), "comparison");
   expect_sized(row, "downtime_ns", 200e6);
@@ -83,7 +57,7 @@ TEST(Lab, ADelayPlantedInTheBlackoutIsFoundAndSized) {
 
 TEST(Lab, ADelayPlantedInTheFaultPathIsFoundAndSized) {
   const auto ran = compare("same-faults --set-b inject=fault-delay=1ms");
-  ASSERT_EQ(ran.code, 0) << ran.out;
+  ASSERT_EQ(ran.code, 0) << ran.all();
   const auto row = last_row(ran);
   ASSERT_EQ(row.value("kind", ""), "comparison");
   constexpr double kBucket = 1.0 / 16;
@@ -92,16 +66,13 @@ TEST(Lab, ADelayPlantedInTheFaultPathIsFoundAndSized) {
 }
 
 TEST(Lab, ARunThatIsNotVerifiedFailsTheLab) {
-  const auto directory =
-      std::filesystem::temp_directory_path() / fmt::format("godwit-lab-{}", ::getpid());
-  std::filesystem::create_directories(directory);
-  std::ofstream(directory / "damaged.json")
-      << R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
-             "options": {"memory": "32MiB", "inject": "drop-page"}})";
-  const auto ran = run_lab(fmt::format("run damaged --json --scenarios {}", directory.string()));
-  std::filesystem::remove_all(directory);
-  EXPECT_EQ(ran.code, 1) << ran.out;
-  EXPECT_NE(ran.out.find(R"("verified":false)"), std::string::npos);
+  const TemporaryDirectory directory;
+  directory.write("damaged.json",
+                  R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
+                      "options": {"memory": "32MiB", "inject": "drop-page"}})");
+  const auto ran = run_lab(fmt::format("run damaged --json --scenarios {}", directory.path()));
+  EXPECT_EQ(ran.code, 1) << ran.all();
+  EXPECT_THAT(ran.out, testing::HasSubstr(R"("verified":false)"));
 }
 
 TEST(Lab, UsageErrorsExitWithTwo) {
@@ -111,4 +82,4 @@ TEST(Lab, UsageErrorsExitWithTwo) {
 }
 
 }  // namespace
-}  // namespace godwit
+}  // namespace godwit::test

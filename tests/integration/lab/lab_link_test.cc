@@ -1,79 +1,54 @@
 // Runs over links: what the lab leaves behind when it is interrupted or killed, and what it does
 // where no namespace can be made.
 
-#include <dirent.h>
-#include <sys/wait.h>
+#include <sys/types.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <set>
 #include <string>
-#include <thread>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/json_view.h"
+#include "support/command/command.h"
 #include "support/link_support.h"
+#include "support/temporary_directory.h"
 
-namespace godwit {
+namespace godwit::test {
 namespace {
 
 namespace fs = std::filesystem;
-bool eventually(const std::function<bool()>& condition, int seconds = 60) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return false;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return true;
-}
 
-/// A directory with scenarios. Ownership: removed.
+/// A directory with scenarios.
 class Scenarios {
  public:
-  Scenarios() : path_(fs::temp_directory_path() / fmt::format("godwit-links-{}", ::getpid())) {
-    fs::create_directories(path_);
+  Scenarios() {
     add("linked", R"("runs": 50, "link": {"delay_us": 100})");
     add("plain", R"("runs": 1)");
-    std::ofstream(path_ / "both.json")
-        << R"({"description": "", "scenarios": ["linked", "plain"]})";
+    directory_.write("both.json", R"({"description": "", "scenarios": ["linked", "plain"]})");
   }
-  Scenarios(const Scenarios&) = delete;
-  Scenarios& operator=(const Scenarios&) = delete;
-  ~Scenarios() { fs::remove_all(path_); }
-  [[nodiscard]] std::string at(const std::string& name) const { return (path_ / name).string(); }
-  [[nodiscard]] std::string directory() const { return path_.string(); }
+  [[nodiscard]] std::string at(const std::string& name) const { return directory_.at(name); }
+  [[nodiscard]] const std::string& directory() const { return directory_.path(); }
 
  private:
   void add(const std::string& name, const std::string& more) const {
-    std::ofstream(path_ / (name + ".json")) << fmt::format(
-        R"({{"name": "{}", "description": "", {}, "options": {{"guest": "process",
-            "memory": "32MiB", "mode": "precopy"}}}})",
-        name,
-        more);
+    directory_.write(name + ".json",
+                     fmt::format(R"({{"name": "{}", "description": "", {}, "options": {{
+                                      "guest": "process", "memory": "32MiB", "mode": "precopy"}}}})",
+                                 name,
+                                 more));
   }
-  fs::path path_;
+  TemporaryDirectory directory_;
 };
 
 std::vector<Json> rows(const std::string& path) {
-  std::vector<Json> all;
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    auto row = parse_json(line);
-    if (!row.is_discarded()) {
-      all.push_back(std::move(row));
-    }
-  }
-  return all;
+  return json_lines(file_text(path));
 }
 
 std::size_t rows_of(const std::string& path, const std::string& kind) {
@@ -146,48 +121,28 @@ std::vector<pid_t> processes_that_name(pid_t lab) {
   return found;
 }
 
-pid_t start_lab(const std::vector<std::string>& arguments) {
-  std::vector<char*> argv{const_cast<char*>("godwit-lab")};
-  for (const auto& argument : arguments) {
-    argv.push_back(const_cast<char*>(argument.c_str()));
-  }
-  argv.push_back(nullptr);
-  const auto pid = ::fork();
-  if (pid == 0) {
-    ::execv(GODWIT_LAB, argv.data());
-    ::_exit(127);
-  }
-  return pid;
-}
-
-int wait_for(pid_t pid) {
-  int status = 0;
-  if (!eventually([&] { return ::waitpid(pid, &status, WNOHANG) == pid; })) {
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, &status, 0);
-    return -1000;
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
+/// Two namespaces and three processes are made for each run.
+constexpr int kSeconds = 60;
 
 /// Ends a lab in the middle of its second run and looks at what is left. Returns its exit code.
 int end_by(int signal, const Scenarios& scenarios) {
   const auto devices_before = devices();
   const auto here = held_by(::getpid());
   const auto out = scenarios.at("rows");
-  const auto lab = start_lab({"run", "linked", "--scenarios", scenarios.directory(), "--out", out});
-  EXPECT_TRUE(eventually([&] { return rows_of(out, "run") >= 1; }));
+  Process lab(lab_path(), {"run", "linked", "--scenarios", scenarios.directory(), "--out", out});
+  EXPECT_TRUE(eventually([&] { return rows_of(out, "run") >= 1; }, kSeconds)) << lab.err();
   // The demo and both of its children, each in its namespace.
-  EXPECT_TRUE(eventually([&] { return processes_that_name(lab).size() == 1; }));
-  auto links = held_by(lab);
+  EXPECT_TRUE(eventually([&] { return processes_that_name(lab.pid()).size() == 1; }, kSeconds));
+  auto links = held_by(lab.pid());
   for (const auto& one : here) {
     links.erase(one);
   }
   EXPECT_EQ(links.size(), 2U) << "two namespaces";
   EXPECT_EQ(devices(), devices_before) << "this namespace is not touched";
-  ::kill(lab, signal);
-  const auto code = wait_for(lab);
-  EXPECT_TRUE(eventually([&] { return processes_that_name(lab).empty(); }));
+  const auto pid = lab.pid();
+  lab.signal(signal);
+  const auto code = lab.wait(kSeconds);
+  EXPECT_TRUE(eventually([&] { return processes_that_name(pid).empty(); }, kSeconds));
   const auto gone = [&] {
     const auto all = all_namespaces();
     for (const auto& one : links) {
@@ -197,7 +152,7 @@ int end_by(int signal, const Scenarios& scenarios) {
     }
     return true;
   };
-  EXPECT_TRUE(eventually(gone)) << "a namespace is still held, and with it its devices";
+  EXPECT_TRUE(eventually(gone, kSeconds)) << "a namespace is still held, and with it its devices";
   EXPECT_EQ(devices(), devices_before);
   const auto kept = rows(out);
   EXPECT_FALSE(kept.empty());
@@ -225,37 +180,33 @@ TEST(LabLink, AKilledLabLeavesNothing) {
 }
 
 /// Runs the lab without the right to make namespaces.
-int run_without_root(const Scenarios& scenarios, const std::string& name) {
-  const auto line = fmt::format(
-      "{}{} run {} --scenarios {} --out {} >/dev/null 2>{}",
+Outcome run_without_root(const Scenarios& scenarios, const std::string& name) {
+  return run_shell(fmt::format(
+      "{}{} run {} --scenarios {} --out {}",
       ::geteuid() == 0 ? "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin " : "",
-      GODWIT_LAB,
+      lab_path(),
       name,
       scenarios.directory(),
-      scenarios.at("rows"),
-      scenarios.at("errors"));
-  const auto status = std::system(line.c_str());
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+      scenarios.at("rows")));
 }
 
 TEST(LabLink, WithoutRootTheRestIsMeasured) {
   const Scenarios scenarios;
-  EXPECT_EQ(run_without_root(scenarios, "both"), 0);
+  const auto ran = run_without_root(scenarios, "both");
+  EXPECT_EQ(ran.code, 0) << ran.all();
   const auto out = scenarios.at("rows");
   EXPECT_EQ(rows_of(out, "left_out"), 1U);
   EXPECT_EQ(rows_of(out, "run"), 1U);
   EXPECT_EQ(rows(out).front().value("scenario", ""), "linked");
-  EXPECT_NE(rows(out).front().value("reason", "").find("be root"), std::string::npos);
-  std::ifstream errors(scenarios.at("errors"));
-  const std::string said((std::istreambuf_iterator<char>(errors)), {});
-  EXPECT_NE(said.find("left out: linked"), std::string::npos) << said;
+  EXPECT_THAT(rows(out).front().value("reason", ""), testing::HasSubstr("be root"));
+  EXPECT_THAT(ran.err, testing::HasSubstr("left out: linked"));
 }
 
 TEST(LabLink, WithoutRootNothingButLinksIsAnErrorOfTheEnvironment) {
   const Scenarios scenarios;
-  EXPECT_EQ(run_without_root(scenarios, "linked"), 3);
+  EXPECT_EQ(run_without_root(scenarios, "linked").code, 3);
   EXPECT_EQ(rows_of(scenarios.at("rows"), "run"), 0U);
 }
 
 }  // namespace
-}  // namespace godwit
+}  // namespace godwit::test

@@ -1,52 +1,21 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
+#include <cstdint>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "support/json_view.h"
+#include "support/command/command.h"
+#include "support/require_kvm.h"
 
 // godwit beside QEMU, as a user of the lab compares them.
 
-namespace godwit {
+namespace godwit::test {
 namespace {
 
-struct Ran {
-  int code = -1;
-  std::vector<Json> rows;
-};
-
-Ran run_lab(const std::string& arguments) {
-  const auto line = fmt::format("timeout 250 {} {} 2>/dev/null", GODWIT_LAB, arguments);
-  Ran ran;
-  FILE* pipe = ::popen(line.c_str(), "r");
-  if (pipe == nullptr) {
-    return ran;
-  }
-  std::string out;
-  char buffer[4096];
-  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
-    out.append(buffer, got);
-  }
-  const int status = ::pclose(pipe);
-  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  std::istringstream lines(out);
-  for (std::string row; std::getline(lines, row);) {
-    ran.rows.push_back(parse_json(row));
-  }
-  return ran;
-}
-
-std::vector<Json> of_kind(const Ran& ran, const std::string& kind) {
+std::vector<Json> of_kind(const Outcome& ran, const std::string& kind) {
   std::vector<Json> found;
-  for (const auto& row : ran.rows) {
+  for (const auto& row : json_lines(ran.out)) {
     if (row.value("kind", "") == kind) {
       found.push_back(row);
     }
@@ -55,16 +24,12 @@ std::vector<Json> of_kind(const Ran& ran, const std::string& kind) {
 }
 
 TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
-  if (std::system("command -v qemu-system-x86_64 >/dev/null") != 0) {
-    GTEST_SKIP() << "there is no qemu-system-x86_64 (Debian: qemu-system-x86)";
-  }
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    GTEST_SKIP() << "there is no usable /dev/kvm";
-  }
+  GODWIT_NEED_PROGRAM("qemu-system-x86_64", "qemu-system-x86");
+  GODWIT_NEED_KVM();
   const auto ran = run_lab(
       "compare --peer qemu:precopy --peer qemu:postcopy --scenario idle-1g "
       "--set-a memory=64MiB --set-a floors=false --set-a timeline=true --pairs 1 --json");
-  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.code, 0) << ran.all();
   std::set<std::string> modes;
   for (const auto& row : of_kind(ran, "run")) {
     EXPECT_EQ(row["verified"], true) << row["reason"];
@@ -115,7 +80,7 @@ TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
 TEST(LabPeer, WithoutQemuGodwitIsMeasuredAlone) {
   const auto ran =
       run_lab("compare --peer qemu --qemu /no/such/qemu --scenario same --pairs 1 --json");
-  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.code, 0) << ran.all();
   EXPECT_EQ(of_kind(ran, "run").size(), 1U);
   const auto left = of_kind(ran, "left_out");
   ASSERT_EQ(left.size(), 1U);
@@ -129,4 +94,4 @@ TEST(LabPeer, UsageErrorsExitWithTwo) {
 }
 
 }  // namespace
-}  // namespace godwit
+}  // namespace godwit::test

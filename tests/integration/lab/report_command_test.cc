@@ -1,99 +1,48 @@
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/json_view.h"
+#include "support/command/command.h"
+#include "support/require.h"
+#include "support/temporary_directory.h"
 
 // The page of the lab as a reader meets it: made from runs of this machine, opened from disk by a
 // browser of a phone's width.
 
-namespace godwit {
+namespace godwit::test {
 namespace {
 
-namespace fs = std::filesystem;
-struct Ran {
-  int code = -1;
-  std::string out;  ///< stdout and stderr
-};
+using testing::HasSubstr;
+using testing::Not;
 
-Ran run(const std::string& line) {
-  Ran ran;
-  FILE* pipe = ::popen((line + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) {
-    return ran;
-  }
-  char buffer[4096];
-  while (const auto got = std::fread(buffer, 1, sizeof buffer, pipe)) {
-    ran.out.append(buffer, got);
-  }
-  const int status = ::pclose(pipe);
-  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return ran;
-}
-
-bool has_program(const std::string& name) {
-  return run("command -v " + name).code == 0;
-}
-
-/// Skips where a program is missing; a failure where GODWIT_REQUIRE names it.
-#define NEEDS_PROGRAM(name, package)                                                    \
-  do {                                                                                  \
-    if (!has_program(name)) {                                                           \
-      const char* require = std::getenv("GODWIT_REQUIRE");                              \
-      if (require != nullptr && std::string(require).find(name) != std::string::npos) { \
-        FAIL() << "GODWIT_REQUIRE names " name ", but it is not installed";             \
-      }                                                                                 \
-      GTEST_SKIP() << name " is not installed: apt-get install " package;               \
-    }                                                                                   \
-  } while (false)
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-/// A directory of its own, gone at the end.
 class Report : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = fs::temp_directory_path() / fmt::format("godwit-report-{}", ::getpid());
-    fs::create_directories(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  [[nodiscard]] std::string at(const std::string& name) const {
-    return (directory_ / name).string();
-  }
+  [[nodiscard]] std::string at(const std::string& name) const { return directory_.at(name); }
 
   /// Measures two modes and two sizes, and a run that fails.
   void measure() {
-    std::ofstream(at("sweep.json"))
-        << R"({"name": "sweep", "description": "sizes and modes", "runs": 1,
-               "options": {"memory": ["32MiB", "64MiB"], "mode": ["hybrid", "postcopy"],
-                           "workload": "random-write", "working_set": "8MiB", "rate": "64MiB",
-                           "timeline": true}})";
-    std::ofstream(at("damaged.json"))
-        << R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
-               "options": {"memory": "32MiB", "inject": "drop-page"}})";
-    const auto lab =
-        fmt::format("timeout 120 {} run --scenarios {}", GODWIT_LAB, directory_.string());
-    const auto good = run(fmt::format("{} sweep --out {}", lab, at("sweep.jsonl")));
-    ASSERT_EQ(good.code, 0) << good.out;
-    const auto bad = run(fmt::format("{} damaged --out {}", lab, at("damaged.jsonl")));
-    ASSERT_EQ(bad.code, 1) << bad.out;
+    directory_.write("sweep.json",
+                     R"({"name": "sweep", "description": "sizes and modes", "runs": 1,
+                         "options": {"memory": ["32MiB", "64MiB"], "mode": ["hybrid", "postcopy"],
+                                     "workload": "random-write", "working_set": "8MiB",
+                                     "rate": "64MiB", "timeline": true}})");
+    directory_.write("damaged.json",
+                     R"({"name": "damaged", "description": "a page is dropped", "runs": 1,
+                         "options": {"memory": "32MiB", "inject": "drop-page"}})");
+    const auto lab = "run --scenarios " + directory_.path();
+    const auto good = run_lab(fmt::format("{} sweep --out {}", lab, at("sweep.jsonl")));
+    ASSERT_EQ(good.code, 0) << good.all();
+    const auto bad = run_lab(fmt::format("{} damaged --out {}", lab, at("damaged.jsonl")));
+    ASSERT_EQ(bad.code, 1) << bad.all();
   }
 
   /// Rows that this machine may not give: a peer's, guest throughput, markup where there is text.
@@ -122,7 +71,7 @@ class Report : public testing::Test {
     }
   }
 
-  fs::path directory_;
+  TemporaryDirectory directory_;
 };
 
 /// Opens report.html beside it in a frame as wide as a phone and prints what there is to see.
@@ -163,41 +112,40 @@ Json seen_by(const std::string& dumped) {
 }
 
 TEST_F(Report, IsReadableInABrowserOfAPhone) {
-  NEEDS_PROGRAM("gnuplot", "gnuplot-nox");
+  GODWIT_NEED_PROGRAM("gnuplot", "gnuplot-nox");
   ASSERT_NO_FATAL_FAILURE(measure());
   add_rows();
-  const auto made = run(fmt::format("timeout 120 {} report {} {} {} --out {}",
-                                    GODWIT_LAB,
-                                    at("sweep.jsonl"),
-                                    at("damaged.jsonl"),
-                                    at("more.jsonl"),
-                                    at("report.html")));
-  ASSERT_EQ(made.code, 0) << made.out;
-  const auto page = text_of(at("report.html"));
+  const auto made = run_lab(fmt::format("report {} {} {} --out {}",
+                                        at("sweep.jsonl"),
+                                        at("damaged.jsonl"),
+                                        at("more.jsonl"),
+                                        at("report.html")));
+  ASSERT_EQ(made.code, 0) << made.all();
+  const auto page = file_text(at("report.html"));
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_NE(page.find("5 runs failed"), std::string::npos);
   EXPECT_NE(page.find(">valley</th>"), std::string::npos);
-  NEEDS_PROGRAM("chromium", "chromium");
+  GODWIT_NEED_PROGRAM("chromium", "chromium");
 
-  std::ofstream(at("probe.html")) << kProbe;
+  directory_.write("probe.html", kProbe);
   // A sandbox of the browser's own is not to be had for root; the page is ours.
-  const auto browsed = run(
+  const auto browsed = run_shell(
       fmt::format("timeout 100 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars "
                   "--user-data-dir={} --allow-file-access-from-files --enable-logging=stderr "
                   "--dump-dom file://{}",
                   at("profile"),
                   at("probe.html")));
   const auto seen = seen_by(browsed.out);
-  ASSERT_TRUE(seen.is_object()) << browsed.out;
+  ASSERT_TRUE(seen.is_object()) << browsed.all();
   // What the browser complains of goes to its log: the probe's own complaint, and no other.
   std::vector<std::string> complaints;
-  std::istringstream lines(browsed.out);
+  std::istringstream lines(browsed.err);
   for (std::string line; std::getline(lines, line);) {
     if (line.find("CONSOLE") != std::string::npos) {
       complaints.push_back(line);
     }
   }
-  ASSERT_EQ(complaints.size(), 1U) << browsed.out;
+  ASSERT_EQ(complaints.size(), 1U) << browsed.all();
   EXPECT_NE(complaints[0].find("probe-control"), std::string::npos) << complaints[0];
 
   EXPECT_EQ(seen["scripts"], 0);
@@ -230,24 +178,21 @@ TEST_F(Report, IsReadableInABrowserOfAPhone) {
 }
 
 TEST_F(Report, SaysWhatIsWrongAndLeavesNoPage) {
-  const auto report = [&](const std::string& file) {
-    return run(fmt::format("timeout 60 {} report {} --out {}", GODWIT_LAB, file, at("page.html")));
+  const auto report = [&](const std::string& file, const Prepare& prepare = {}) {
+    return run_lab(fmt::format("report {} --out {}", at(file), at("page.html")), prepare);
   };
-  std::ofstream(at("row.jsonl")) << R"({"schema":"godwit.lab.v1","kind":"run","scenario":"s"})"
-                                 << "\n";
-  std::ofstream(at("cut.jsonl")) << R"({"schema":"godwit.lab.v1","ki)";
-  EXPECT_EQ(report(at("nothing.jsonl")).code, 2);
-  const auto cut = report(at("cut.jsonl"));
+  directory_.write("row.jsonl",
+                   R"({"schema":"godwit.lab.v1","kind":"run","scenario":"s"})"
+                   "\n");
+  directory_.write("cut.jsonl", R"({"schema":"godwit.lab.v1","ki)");
+  EXPECT_EQ(report("nothing.jsonl").code, 2);
+  const auto cut = report("cut.jsonl");
   EXPECT_EQ(cut.code, 2);
-  EXPECT_NE(cut.out.find("cut.jsonl:1:"), std::string::npos) << cut.out;
-  // The shell's own `export`, and the lab by its path: nothing else is looked up.
-  const auto none = run(fmt::format("export PATH=/nonexistent; {} report {} --out {}",
-                                    GODWIT_LAB,
-                                    at("row.jsonl"),
-                                    at("page.html")));
-  EXPECT_EQ(none.code, 3) << none.out;
-  EXPECT_NE(none.out.find("gnuplot-nox"), std::string::npos) << none.out;
-  EXPECT_FALSE(fs::exists(at("page.html")));
+  EXPECT_THAT(cut.err, HasSubstr("cut.jsonl:1:"));
+  const auto none = report("row.jsonl", [] { ::setenv("PATH", "/nonexistent", 1); });
+  EXPECT_EQ(none.code, 3) << none.all();
+  EXPECT_THAT(none.err, HasSubstr("gnuplot-nox"));
+  EXPECT_THAT(directory_.names(), Not(testing::Contains("page.html")));
 }
 
 TEST_F(Report, TwoFilesAreComparedForRegressions) {
@@ -268,14 +213,14 @@ TEST_F(Report, TwoFilesAreComparedForRegressions) {
   write("a.jsonl", 1);
   write("b.jsonl", 1.25);
   const auto compare = [&](const std::string& arguments) {
-    return run(fmt::format("timeout 60 {} compare {}", GODWIT_LAB, arguments));
+    return run_lab("compare " + arguments);
   };
   EXPECT_EQ(compare(at("a.jsonl") + " " + at("a.jsonl")).code, 0);
   EXPECT_EQ(compare(at("b.jsonl") + " " + at("a.jsonl")).code, 0) << "better is not worse";
   const auto worse = compare(at("a.jsonl") + " " + at("b.jsonl") + " --json");
-  EXPECT_EQ(worse.code, 1) << worse.out;
-  const auto row = parse_json(worse.out);
-  ASSERT_TRUE(row.is_object()) << worse.out;
+  EXPECT_EQ(worse.code, 1) << worse.all();
+  const auto& row = worse.json;
+  ASSERT_TRUE(row.is_object()) << worse.all();
   EXPECT_EQ(row["kind"], "file-comparison");
   EXPECT_EQ(row["figures"]["total_ns"]["worse"], true);
   EXPECT_EQ(row["figures"]["downtime_ns"]["worse"], false);
@@ -285,4 +230,4 @@ TEST_F(Report, TwoFilesAreComparedForRegressions) {
 }
 
 }  // namespace
-}  // namespace godwit
+}  // namespace godwit::test

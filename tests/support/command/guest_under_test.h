@@ -1,14 +1,13 @@
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include <sys/types.h>
 
-#include <memory>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "support/process.h"
+#include "support/command/command.h"
+#include "support/temporary_directory.h"
 
 namespace godwit::test {
 
@@ -19,63 +18,13 @@ struct Holdings {
   std::size_t shared_maps = 0;  ///< of memfds, rings and userfaultfds; the heap may keep its pages
   bool operator==(const Holdings&) const = default;
 
-  static Holdings of(pid_t pid) {
-    Holdings holdings;
-    holdings.descriptors = entries(fmt::format("/proc/{}/fd", pid));
-    holdings.threads = entries(fmt::format("/proc/{}/task", pid));
-    std::ifstream maps(fmt::format("/proc/{}/maps", pid));
-    for (std::string line; std::getline(maps, line);) {
-      if (line.find("/memfd:") != std::string::npos ||
-          line.find("anon_inode:") != std::string::npos) {
-        ++holdings.shared_maps;
-      }
-    }
-    return holdings;
-  }
+  static Holdings of(pid_t pid);
   /// Once nothing has changed for a while: the end of the last client is noticed a little later.
-  static Holdings settled(pid_t pid) {
-    auto last = of(pid);
-    int same = 0;
-    eventually(
-        [&] {
-          const auto now = of(pid);
-          same = now == last ? same + 1 : 0;
-          last = now;
-          return same == 15;
-        },
-        5);
-    return last;
-  }
-  [[nodiscard]] std::string text() const {
-    return fmt::format(
-        "{} descriptors, {} threads, {} shared maps", descriptors, threads, shared_maps);
-  }
-
- private:
-  static std::size_t entries(const std::string& path) {
-    std::size_t count = 0;
-    if (DIR* directory = ::opendir(path.c_str()); directory != nullptr) {
-      while (::readdir(directory) != nullptr) {
-        ++count;
-      }
-      ::closedir(directory);
-      count -= 2;
-    }
-    return count;
-  }
+  static Holdings settled(pid_t pid);
+  [[nodiscard]] std::string text() const;
 };
 
-inline bool port_is_free(std::uint16_t port) {
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int on = 1;  // what TIME_WAIT keeps is nobody's listener
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  at.sin_port = htons(port);
-  return ::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 &&
-         ::listen(fd.get(), 1) == 0;
-}
+bool port_is_free(std::uint16_t port);
 
 /// A `godwit receive` process.
 class Receiver {
@@ -83,35 +32,17 @@ class Receiver {
   Receiver(const TemporaryDirectory& directory,
            const std::string& name,
            const std::string& options = "",
-           const Prepare& prepare = {})
-      : control_(directory.at(name)),
-        process_(fmt::format("receive --control {} {}", control_, options), prepare) {
-    const auto line = process_.first_line();
-    if (const auto colon = line.rfind(':'); line.rfind("tcp:", 0) == 0) {
-      port_ = static_cast<std::uint16_t>(std::stoul(line.substr(colon + 1)));
-      // The address is told before the session has its ring.
-      EXPECT_TRUE(eventually([this] { return Holdings::of(process_.pid()).shared_maps > 0; }));
-    }
-  }
+           const Prepare& prepare = {});
   [[nodiscard]] bool listens() const { return port_ != 0; }
   [[nodiscard]] std::uint16_t port() const { return port_; }
-  [[nodiscard]] std::string address() const { return fmt::format("tcp:127.0.0.1:{}", port_); }
+  [[nodiscard]] std::string address() const;
   [[nodiscard]] const std::string& control() const { return control_; }
   Process& process() { return process_; }
   [[nodiscard]] Json status() const { return ask(control_, "status"); }
-  [[nodiscard]] bool waits() const {
-    const auto now = status();
-    return now.is_object() && now.value("state", "") == "waiting";
-  }
+  [[nodiscard]] bool waits() const;
 
   /// Ends it in order, and nothing of it may stay.
-  void stop() {
-    EXPECT_FALSE(process_.ended()) << process_.err();
-    EXPECT_EQ(run("stop --control " + control_).code, 0);
-    EXPECT_EQ(process_.wait(), 0) << process_.err();
-    EXPECT_NE(::access(control_.c_str(), F_OK), 0) << "the control socket is left";
-    EXPECT_TRUE(port_is_free(port_));
-  }
+  void stop();
 
  private:
   std::string control_;
@@ -128,58 +59,18 @@ class GuestUnderTest {
 
   explicit GuestUnderTest(const TemporaryDirectory& directory,
                           const std::string& options = kOptions,
-                          const Prepare& prepare = {})
-      : directory_(directory),
-        control_(directory.at("guest")),
-        process_(fmt::format("run --control {} {}", control_, options), prepare) {
-    process_.first_line();
-    const auto filled = ask(control_, "filled");
-    EXPECT_TRUE(filled.is_object() && filled.value("filled", true)) << process_.err();
-    // The machine keeps its dirty source once it has had to make one.
-    EXPECT_NE(migrate("tcp:127.0.0.1:1").code, 0);
-    before_ = Holdings::settled(process_.pid());
-  }
+                          const Prepare& prepare = {});
 
   [[nodiscard]] const std::string& control() const { return control_; }
   Process& process() { return process_; }
   [[nodiscard]] Json status() const { return ask(control_, "status"); }
-  [[nodiscard]] std::uint64_t steps() const {
-    const auto now = status();
-    return now.is_object() ? now.value("steps", std::uint64_t{0}) : 0;
-  }
-  [[nodiscard]] std::string migrate_line(const std::string& to, const std::string& options) const {
-    return fmt::format("migrate --json --control {} --to {} {}", control_, to, options);
-  }
-  [[nodiscard]] Outcome migrate(const std::string& to, const std::string& options = "") const {
-    return run(migrate_line(to, options));
-  }
+  [[nodiscard]] std::uint64_t steps() const;
+  [[nodiscard]] std::string migrate_line(const std::string& to, const std::string& options) const;
+  [[nodiscard]] Outcome migrate(const std::string& to, const std::string& options = "") const;
 
   /// It steps, has given back what the attempt took, and leaves for a good target, where it
   /// verifies.
-  void goes_on_and_leaves(Receiver* good = nullptr, const std::string& options = "") {
-    const auto at = steps();
-    EXPECT_TRUE(eventually([&] { return steps() > at; })) << "the guest stands still";
-    EXPECT_EQ(status().value("state", ""), "running");
-    EXPECT_TRUE(eventually([this] { return Holdings::of(process_.pid()) == before_; }, 5))
-        << "before: " << before_.text() << "; after: " << Holdings::of(process_.pid()).text();
-    std::unique_ptr<Receiver> own;
-    if (good == nullptr) {
-      own = std::make_unique<Receiver>(directory_, "good");
-      good = own.get();
-    }
-    ASSERT_TRUE(good->listens()) << good->process().err();
-    const auto second = migrate(good->address(), options);
-    ASSERT_EQ(second.code, 0) << second.all();
-    EXPECT_EQ(process_.wait(), 0) << process_.err();
-    EXPECT_NE(::access(control_.c_str(), F_OK), 0) << "the control socket is left";
-    const auto swept = ask(good->control(), "sweep");
-    ASSERT_TRUE(swept.is_object() && swept.contains("sweep")) << json_text(swept);
-    EXPECT_GT(swept["sweep"]["pages_checked"], 0);
-    EXPECT_EQ(swept["sweep"]["pages_checked"], swept["sweep"]["pages_expected"]);
-    EXPECT_EQ(swept["sweep"]["mismatches"], 0);
-    EXPECT_EQ(swept["telemetry"]["guest_errors"], 0);
-    good->stop();
-  }
+  void goes_on_and_leaves(Receiver* good = nullptr, const std::string& options = "");
 
  private:
   const TemporaryDirectory& directory_;
@@ -189,12 +80,6 @@ class GuestUnderTest {
 };
 
 /// Nothing of what a test started may be left when it ends.
-inline void nothing_is_left(const TemporaryDirectory& directory) {
-  EXPECT_THAT(directory.names(), testing::IsEmpty());
-  std::ifstream children(fmt::format("/proc/self/task/{}/children", ::getpid()));
-  std::string pids;
-  std::getline(children, pids);
-  EXPECT_EQ(pids, "") << "processes are left";
-}
+void nothing_is_left(const TemporaryDirectory& directory);
 
 }  // namespace godwit::test

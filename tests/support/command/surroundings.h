@@ -1,23 +1,11 @@
 #pragma once
 
-#include <fcntl.h>
-#include <grp.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sched.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
-#include <cstddef>
-#include <iterator>
+#include <cstdint>
+#include <string>
+#include <vector>
 
-#include "support/process.h"
 #include "support/require.h"
 
 // What can be taken from a process before it starts. Each of these runs in the child; what it
@@ -26,139 +14,43 @@
 namespace godwit::test {
 
 inline constexpr int kCannot = 121;
-inline constexpr unsigned kNobody = 65534;
 
-inline void or_leave(bool done) {
-  if (!done) {
-    ::_exit(kCannot);
-  }
-}
+/// Ends the child unless `done`.
+void or_leave(bool done);
 
 /// The system call fails with EPERM from here on.
-inline void forbid(unsigned call) {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{static_cast<unsigned short>(std::size(filter)), filter};
-  or_leave(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-  or_leave(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0);
-}
-
-inline void become_nobody() {
-  or_leave(::setgroups(0, nullptr) == 0 && ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0 &&
-           ::chdir("/tmp") == 0);
-}
-
-inline void limit(int what, rlim_t most) {
-  const rlimit wanted{most, most};
-  or_leave(::setrlimit(static_cast<__rlimit_resource>(what), &wanted) == 0);
-}
-
+void forbid(unsigned call);
+/// An ordinary user, in /tmp.
+void become_nobody();
+/// setrlimit().
+void limit(int what, rlim_t most);
 /// Mounts of this process from here on are its own.
-inline void own_mounts() {
-  or_leave(::unshare(CLONE_NEWNS) == 0);
-  or_leave(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
-}
-
+void own_mounts();
 /// /dev holds the everyday nodes and, of `kept`, those that this machine has.
-inline void small_dev(const std::vector<std::string>& kept) {
-  struct Node {
-    std::string path;
-    dev_t device;
-  };
-  std::vector<Node> nodes;
-  std::vector<std::string> names{"null", "zero", "random", "urandom"};
-  names.insert(names.end(), kept.begin(), kept.end());
-  for (const auto& name : names) {
-    struct stat info {};
-    if (::stat(("/dev/" + name).c_str(), &info) == 0) {
-      nodes.push_back({"/dev/" + name, info.st_rdev});
-    }
-  }
-  own_mounts();
-  or_leave(::mount("tmpfs", "/dev", "tmpfs", 0, "mode=755") == 0);
-  for (const auto& node : nodes) {
-    or_leave(::mknod(node.path.c_str(), S_IFCHR | 0666, node.device) == 0);
-    or_leave(::chmod(node.path.c_str(), 0666) == 0);
-  }
-}
+void small_dev(const std::vector<std::string>& kept);
 
-inline void without_kvm() {
-  small_dev({"userfaultfd"});
-}
-
-inline void with_kvm_forbidden() {
-  small_dev({"kvm", "userfaultfd"});
-  ::chmod("/dev/kvm", 0600);
-  become_nobody();
-}
-
-inline void with_kvm_that_is_none() {
-  small_dev({"userfaultfd"});
-  const int fd = ::open("/dev/kvm", O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
-  or_leave(fd >= 0);
-  ::close(fd);
-}
-
+void without_kvm();
+void with_kvm_forbidden();
+void with_kvm_that_is_none();
 /// Neither the system call nor the device; as an ordinary user, as on a hardened host.
-inline void without_userfaultfd() {
-  small_dev({"kvm"});
-  become_nobody();
-  forbid(SYS_userfaultfd);
-}
-
-inline void without_io_uring() {
-  forbid(SYS_io_uring_setup);
-}
+void without_userfaultfd();
+void without_io_uring();
 
 /// A memory group below this process's own, of either version. Ownership: removed; its processes
 /// have ended by then.
 class MemoryGroup {
  public:
   /// `most`: what the processes in it may have, in bytes.
-  explicit MemoryGroup(std::uint64_t most) {
-    std::ifstream file("/proc/self/cgroup");
-    for (std::string line; std::getline(file, line);) {
-      const auto group = line.substr(line.rfind(':') + 1);
-      const bool second = line.rfind("0::", 0) == 0;
-      if (second || line.find(":memory:") != std::string::npos) {
-        make((second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory") + group,
-             second ? "memory.max" : "memory.limit_in_bytes",
-             most);
-      }
-    }
-  }
+  explicit MemoryGroup(std::uint64_t most);
   MemoryGroup(const MemoryGroup&) = delete;
   MemoryGroup& operator=(const MemoryGroup&) = delete;
-  ~MemoryGroup() {
-    if (usable()) {
-      eventually([this] { return ::rmdir(path_.c_str()) == 0; }, 5);
-    }
-  }
+  ~MemoryGroup();
   [[nodiscard]] bool usable() const { return !path_.empty(); }
   /// In a child: joins.
-  void join() const { or_leave(put(path_ + "/cgroup.procs", "0")); }
+  void join() const;
 
  private:
-  void make(const std::string& parent, const char* limit, std::uint64_t most) {
-    const auto path = fmt::format("{}/godwit-test-{}", parent, ::getpid());
-    if (usable() || ::mkdir(path.c_str(), 0755) != 0) {
-      return;
-    }
-    if (put(path + "/" + limit, std::to_string(most))) {
-      path_ = path;
-    } else {
-      ::rmdir(path.c_str());
-    }
-  }
-  static bool put(const std::string& path, const std::string& text) {
-    const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    return fd.valid() &&
-           ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  }
+  void make(const std::string& parent, const char* limit, std::uint64_t most);
   std::string path_;
 };
 
