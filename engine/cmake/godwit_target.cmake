@@ -52,10 +52,12 @@ endfunction()
 # How tests are compiled: most of their time is the compiler's, not theirs.
 set(GODWIT_TEST_OPTIONS -O1 -g1)
 
-# godwit_test(NAME SOURCES ... LINK ... LABELS ... TIMEOUT seconds OPTIMIZED): a GoogleTest program, one ctest entry a
-# test case. OPTIMIZED: the program itself is what takes the time.
+# godwit_test(NAME SOURCES ... LINK ... LABELS ... CASE_LABELS prefix label... TIMEOUT seconds OPTIMIZED):
+# a GoogleTest program, one ctest entry a test case.
+#   CASE_LABELS  one label more for the cases whose names begin with a prefix
+#   OPTIMIZED    the program itself is what takes the time
 function(godwit_test name)
-  cmake_parse_arguments(ARG "OPTIMIZED" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMIZED" "TIMEOUT" "SOURCES;LINK;LABELS;CASE_LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} godwit_test_support GTest::gmock GTest::gtest_main godwit_flags)
   if(NOT ARG_OPTIMIZED)
@@ -70,7 +72,14 @@ function(godwit_test name)
   gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${ARG_TIMEOUT} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   # A list does not survive PROPERTIES: only its first label would be set, and what follows would go wrong.
-  file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake"
-    "foreach(test IN LISTS ${name}_TESTS)\n  set_tests_properties(\"\${test}\" PROPERTIES LABELS \"${ARG_LABELS}\")\nendforeach()\n")
-  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake")
+  set(more "")
+  while(ARG_CASE_LABELS)
+    list(POP_FRONT ARG_CASE_LABELS prefix label)
+    string(APPEND more "  if(test MATCHES \"^${prefix}\")\n    list(APPEND labels ${label})\n  endif()\n")
+  endwhile()
+  set(labels_file "${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake")
+  file(WRITE "${labels_file}"
+    "foreach(test IN LISTS ${name}_TESTS)\n  set(labels ${ARG_LABELS})\n${more}"
+    "  set_tests_properties(\"\${test}\" PROPERTIES LABELS \"\${labels}\")\nendforeach()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${labels_file}")
 endfunction()

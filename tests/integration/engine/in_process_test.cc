@@ -100,7 +100,7 @@ TEST_P(GuestMigration, ArrivesWhole) {
   (*guest)->stop();
 }
 
-std::vector<Case> cases() {
+std::vector<Case> cases(vmm::GuestKind kind) {
   std::vector<Case> all;
   for (const auto mode : {engine::Mode::kHybrid,
                           engine::Mode::kPrecopy,
@@ -109,23 +109,21 @@ std::vector<Case> cases() {
     for (const auto workload :
          {vmm::Workload::kIdle, vmm::Workload::kRandomWrite, vmm::Workload::kRandomRead}) {
       for (const std::uint32_t vcpus : {1U, 2U}) {
-        all.push_back({GODWIT_TEST_KIND, mode, workload, vcpus});
+        all.push_back({kind, mode, workload, vcpus});
       }
-      all.push_back({GODWIT_TEST_KIND, mode, workload, 2, 1, vmm::Backing::kAnonymous});
+      all.push_back({kind, mode, workload, 2, 1, vmm::Backing::kAnonymous});
     }
     // More channels than lanes, and more lanes than one.
     for (const std::uint32_t channels : {2U, 4U, 17U}) {
-      all.push_back({GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, channels});
+      all.push_back({kind, mode, vmm::Workload::kRandomWrite, 2, channels});
     }
-    all.push_back(
-        {GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 4, vmm::Backing::kAnonymous});
+    all.push_back({kind, mode, vmm::Workload::kRandomWrite, 2, 4, vmm::Backing::kAnonymous});
   }
   using net::LoopKind;
   for (const auto wire :
        {Wire{LoopKind::kPoll, false}, Wire{LoopKind::kPoll, true}, Wire{LoopKind::kUring, true}}) {
     for (const auto mode : {engine::Mode::kHybrid, engine::Mode::kPostcopy}) {
-      all.push_back(
-          {GODWIT_TEST_KIND, mode, vmm::Workload::kRandomWrite, 2, 2, vmm::Backing::kMemfd, wire});
+      all.push_back({kind, mode, vmm::Workload::kRandomWrite, 2, 2, vmm::Backing::kMemfd, wire});
     }
   }
   return all;
@@ -148,7 +146,14 @@ std::string name_of(const testing::TestParamInfo<Case>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(AllModes, GuestMigration, testing::ValuesIn(cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(Kvm,
+                         GuestMigration,
+                         testing::ValuesIn(cases(vmm::GuestKind::kKvm)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Process,
+                         GuestMigration,
+                         testing::ValuesIn(cases(vmm::GuestKind::kProcess)),
+                         name_of);
 
 }  // namespace
 }  // namespace godwit::test
