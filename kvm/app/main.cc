@@ -8,6 +8,7 @@
 
 #include "cli/command_line.h"
 #include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/signals.h"
 #include "commands/commands.h"
 #include "report/report_json.h"

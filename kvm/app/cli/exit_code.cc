@@ -1,30 +1,9 @@
 #include "cli/exit_code.h"
 
-#include <cstdio>
-#include <string>
-
 namespace godwit::app {
 
 int setup_exit_code(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-}
-
-void print_to(std::FILE* stream, std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stream);
-  std::fflush(stream);
-}
-
-void complain(std::string_view text) {
-  print_to(stderr, "godwit: " + std::string(text) + "\n");
-}
-
-int finish_output(int code) {
-  const bool flushed = std::fflush(stdout) == 0;
-  if (flushed && std::ferror(stdout) == 0) {
-    return code;
-  }
-  complain("the result could not be written to stdout");
-  return code == kExitOk ? static_cast<int>(kExitEnvironment) : code;
 }
 
 }  // namespace godwit::app

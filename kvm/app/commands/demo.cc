@@ -11,16 +11,19 @@
 #include <fmt/format.h>
 
 #include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
 #include "control/migration_request.h"
 #include "control/progress.h"
 #include "demo/child.h"
+#include "demo/directory.h"
 #include "demo/injection.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/floors.h"
 #include "host/huge_pages.h"
+#include "host/memory.h"
 #include "host/warm.h"
 #include "report/gap.h"
 #include "report/report_json.h"
@@ -44,44 +47,6 @@ constexpr int kSettleMs = 200;
 constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
 constexpr std::uint64_t kWarmBookShare = 256;  ///< books take up to 16 bytes a page
 constexpr std::uint64_t kWarmExtraBytes = 256 * kMiB;
-
-/// A directory of our own for the control sockets and the target's trace. Ownership: removed
-/// with what is in it.
-class PrivateDirectory {
- public:
-  static Result<PrivateDirectory> create() {
-    const char* base = std::getenv("TMPDIR");
-    auto path = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/godwit-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) {
-      return fail_errno(errno, "mkdtemp", path);
-    }
-    return PrivateDirectory(std::move(path));
-  }
-  PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  PrivateDirectory& operator=(PrivateDirectory&&) = delete;
-  ~PrivateDirectory() {
-    if (!path_.empty()) {
-      ::unlink(source().c_str());
-      ::unlink(target().c_str());
-      ::unlink(target_trace().c_str());
-      ::rmdir(path_.c_str());
-    }
-  }
-  [[nodiscard]] std::string source() const { return path_ + "/source"; }
-  [[nodiscard]] std::string target() const { return path_ + "/target"; }
-  [[nodiscard]] std::string target_trace() const { return path_ + "/target-trace"; }
-
- private:
-  explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
-
-/// How a demo ended before there was a report of the source.
-struct EarlyEnd {
-  int code = kExitEnvironment;
-  Error error;
-  const char* phase = "start";
-};
 
 class Demo {
  public:

@@ -7,9 +7,10 @@
 #include <fmt/format.h>
 
 #include "cli/exit_code.h"
+#include "cli/output.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/huge_pages.h"
 #include "service/guest_service.h"
 

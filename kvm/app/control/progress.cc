@@ -10,7 +10,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/units.h"
 
-#include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/units_text.h"
 
 namespace godwit::app {

@@ -7,8 +7,8 @@
 #include "godwit/json/json.h"
 
 #include "cli/command_line.h"
-#include "host/environment.h"
 #include "host/floors.h"
+#include "host/memory.h"
 
 namespace godwit::app {
 

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/units_text.h"
 #include "report/report_json.h"
 

@@ -11,7 +11,8 @@
 #include "godwit/net/transport.h"
 
 #include "demo/injection.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
+#include "host/memory.h"
 #include "report/timeline.h"
 
 namespace godwit::app {

@@ -11,8 +11,9 @@
 #include "godwit/uffd/page_installer.h"
 
 #include "cli/units_text.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/huge_pages.h"
+#include "host/memory.h"
 
 namespace godwit::app {
 namespace {
