@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <cstdlib>
+#include <variant>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -41,24 +42,16 @@ int report_usage(const ParsedCommandLine& parsed) {
   return parsed.exit_code;
 }
 
-int dispatch(const CommandLine& line, const Signals& signals) {
-  switch (line.command) {
-    case Command::kRun:
-      return run_command(line, signals);
-    case Command::kReceive:
-      return receive_command(line, signals);
-    case Command::kMigrate:
-      return migrate_command(line, signals);
-    case Command::kStatus:
-    case Command::kSwitch:
-    case Command::kCancel:
-    case Command::kStop:
-      return client_command(line, signals);
-    case Command::kDemo:
-      return demo_command(line, signals);
-  }
-  return kExitUsage;
-}
+/// Runs the command of each kind of line.
+struct Dispatch {
+  const Signals& signals;
+
+  int operator()(const RunLine& line) const { return run_command(line, signals); }
+  int operator()(const ReceiveLine& line) const { return receive_command(line, signals); }
+  int operator()(const MigrateLine& line) const { return migrate_command(line, signals); }
+  int operator()(const ClientLine& line) const { return client_command(line, signals); }
+  int operator()(const DemoLine& line) const { return demo_command(line, signals); }
+};
 
 int run(int argc, char** argv) {
   set_up_logging();
@@ -72,7 +65,7 @@ int run(int argc, char** argv) {
     complain(signals.error().message());
     return kExitEnvironment;
   }
-  return dispatch(*parsed.line, *signals);
+  return std::visit(Dispatch{*signals}, *parsed.line);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ void check_request(const Json& json) {
   GODWIT_CHECK(source.timeout_ns > 0 && source.downtime_limit_ns >= 0);
   // Deadlines are sums with the present time.
   GODWIT_CHECK(source.timeout_ns <= std::numeric_limits<std::int64_t>::max() / 10);
-  GODWIT_CHECK(request->settings.inject.delay_ns >= 0);
+  GODWIT_CHECK(request->settings.planted.delay_ns >= 0);
   const auto text = json_text(app::encode_request(*request));
   const auto again = app::decode_request(parse_json(text));
   GODWIT_CHECK(again && json_text(app::encode_request(*again)) == text);
@@ -79,8 +79,8 @@ void run_control_line(Bytes input) {
 std::vector<Seed> control_line_seeds() {
   app::MigrationRequest request;
   request.to = "127.0.0.1:4444";
-  request.settings.inject.fault = engine::InjectedFault::kBlackoutDelay;
-  request.settings.inject.delay_ns = 1'000'000;
+  request.settings.planted.fault = engine::InjectedFault::kBlackoutDelay;
+  request.settings.planted.delay_ns = 1'000'000;
   const auto migrate = json_text(app::encode_request(request)) + "\n";
   // Numbers that no integer holds, and durations that no deadline can be made of.
   const std::string_view numbers =

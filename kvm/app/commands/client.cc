@@ -35,23 +35,10 @@ void print_status(const Json& reply) {
   print_to(stdout, line + "\n");
 }
 
-const char* command_name(Command command) {
-  switch (command) {
-    case Command::kSwitch:
-      return "switch";
-    case Command::kCancel:
-      return "cancel";
-    case Command::kStop:
-      return "stop";
-    default:
-      return "status";
-  }
-}
-
-Result<Json> ask(const CommandLine& line, const Signals& signals) {
+Result<Json> ask(const ClientLine& line, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   Json request;
-  request["command"] = command_name(line.command);
+  request["command"] = line.command;
   GODWIT_TRY(connection->ask(request));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
@@ -60,7 +47,7 @@ Result<Json> ask(const CommandLine& line, const Signals& signals) {
 
 }  // namespace
 
-int client_command(const CommandLine& line, const Signals& signals) {
+int client_command(const ClientLine& line, const Signals& signals) {
   const auto reply = ask(line, signals);
   if (!reply) {
     complain(reply.error().message());
@@ -76,7 +63,7 @@ int client_command(const CommandLine& line, const Signals& signals) {
     complain(text_of(*reply, "message"));
     return kExitFailed;
   }
-  if (!line.json && line.command == Command::kStatus) {
+  if (!line.json && line.command == "status") {
     print_status(*reply);
   }
   return finish_output(kExitOk);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "cli/exit_code.h"
+#include "cli/options.h"
 #include "cli/output.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
@@ -48,10 +49,20 @@ constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
 constexpr std::uint64_t kWarmBookShare = 256;  ///< books take up to 16 bytes a page
 constexpr std::uint64_t kWarmExtraBytes = 256 * kMiB;
 
+/// The words by which a child process reads `line` from its command line.
+template <typename Line>
+std::vector<std::string> arguments_of(const char* command,
+                                      const OptionTable<Line>& options,
+                                      const Line& line) {
+  auto words = words_of(options.texts(line));
+  words.insert(words.begin(), command);
+  return words;
+}
+
 class Demo {
  public:
-  Demo(const CommandLine& line, const Signals& signals)
-      : line_(line), signals_(signals), config_(line.config) {}
+  Demo(const DemoLine& line, const Signals& signals)
+      : line_(line), signals_(signals), config_(line.guest.config) {}
   int run();
 
  private:
@@ -75,7 +86,7 @@ class Demo {
   void pause_ms(int milliseconds) const;
   int write_trace(const Json& report, int code);
 
-  const CommandLine& line_;
+  const DemoLine& line_;
   const Signals& signals_;
   vmm::GuestConfig config_;
   engine::Injection injection_;
@@ -87,7 +98,8 @@ class Demo {
   /// Asked before the migration how it ends at the target.
   std::unique_ptr<ControlConnection> watch_;
   std::string address_;
-  std::string transport_;  ///< what --transport came to, for both children
+  TransportChoice transport_ =
+      TransportChoice::kAuto;  ///< what --transport came to, for both children
   Json source_telemetry_;
   Result<Json> source_trace_ = Json::object();
   bool target_told_ = false;  ///< by watch_
@@ -103,7 +115,7 @@ Status Demo::check_environment() {
     GODWIT_TRY(check_trace_path(line_.trace));
   }
   std::string note;
-  GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest, note));
+  GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest.choice, note));
   if (!note.empty()) {
     print_to(stderr, note + "\n");
   }
@@ -114,7 +126,7 @@ Status Demo::check_environment() {
   if (!transport_note.empty()) {
     print_to(stderr, transport_note + "\n");
   }
-  transport_ = net::loop_name(loop);
+  transport_ = loop == net::LoopKind::kUring ? TransportChoice::kUring : TransportChoice::kPoll;
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
     if (const auto reason = uffd_unusable_reason(config_.kind, config_.backing); !reason.empty()) {
@@ -141,7 +153,7 @@ Status Demo::check_environment() {
                     size_text(available),
                     floors > target ? ", or leave --floors out" : ""));
   }
-  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.inject));
+  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.planted));
   return {};
 }
 
@@ -161,29 +173,20 @@ Status Demo::start() {
 }
 
 Status Demo::start_target() {
-  std::vector<std::string> arguments{
-      "receive",
-      "--control",
-      directory_->target(),
-      "--listen",
-      line_.listen,
-      "--transport",
-      transport_,
-      "--congestion",
-      line_.migration.congestion,
-      "--timeout",
-      fmt::format("{}us", std::max<std::int64_t>(1, line_.migration.source.timeout_ns / 1000))};
+  ReceiveLine receive;
+  receive.control = directory_->target();
+  receive.listen = line_.listen;
+  receive.transport = transport_;
+  receive.congestion = line_.migration.congestion;
+  receive.timeout_ns = line_.migration.source.timeout_ns;
   if (!line_.trace.empty()) {
-    arguments.emplace_back("--trace");
-    arguments.push_back(directory_->target_trace());
+    receive.trace = directory_->target_trace();
   }
   if (injection_.fault == engine::InjectedFault::kDropPage) {
-    arguments.emplace_back("--inject-drop-page");
-    arguments.push_back(fmt::format("{}:{}", injection_.page.region, injection_.page.index));
+    receive.drop_page = injection_.page;
   }
-  if (injection_.fault == engine::InjectedFault::kSkipRegister) {
-    arguments.emplace_back("--inject-skip-register");
-  }
+  receive.skip_register = injection_.fault == engine::InjectedFault::kSkipRegister;
+  const auto arguments = arguments_of("receive", receive_options(), receive);
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *target_network_));
   target_.emplace(std::move(child));
   auto address = target_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
@@ -196,34 +199,10 @@ Status Demo::start_target() {
 }
 
 Status Demo::start_source() {
-  const auto& config = config_;
-  const std::vector<std::string> arguments{"run",
-                                           "--control",
-                                           directory_->source(),
-                                           "--guest",
-                                           std::string(vmm::kind_name(config.kind)),
-                                           "--memory",
-                                           std::to_string(config.memory_bytes),
-                                           "--populated",
-                                           std::to_string(config.populated_bytes),
-                                           "--working-set",
-                                           std::to_string(config.working_set_bytes),
-                                           "--vcpus",
-                                           std::to_string(config.vcpus),
-                                           "--workload",
-                                           std::string(vmm::workload_name(config.workload)),
-                                           "--rate",
-                                           std::to_string(config.rate_bytes_per_s),
-                                           "--fill",
-                                           std::string(vmm::fill_name(config.fill)),
-                                           "--backing",
-                                           std::string(vmm::backing_name(config.backing)),
-                                           "--dirty-source",
-                                           std::string(vmm::dirty_choice_name(config.dirty)),
-                                           "--seed",
-                                           std::to_string(config.seed),
-                                           "--transport",
-                                           transport_};
+  RunLine run{directory_->source(), line_.guest, transport_};
+  run.guest.choice =
+      config_.kind == vmm::GuestKind::kKvm ? GuestChoice::kKvm : GuestChoice::kProcess;
+  const auto arguments = arguments_of("run", run_options(), run);
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *source_network_));
   source_.emplace(std::move(child));
   auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
@@ -307,7 +286,7 @@ Result<Json> Demo::migrate() {
   settle["attempts"] = 0;  // the first attempt is the one
   GODWIT_TRY(watch_->ask(settle));
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(directory_->source()));
-  GODWIT_TRY(connection->ask(encode_request({address_, line_.migration})));
+  GODWIT_TRY(connection->ask(encode_request({address_, line_.migration, !line_.trace.empty()})));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals_.fd());
@@ -547,7 +526,7 @@ int Demo::run() {
 
 }  // namespace
 
-int demo_command(const CommandLine& line, const Signals& signals) {
+int demo_command(const DemoLine& line, const Signals& signals) {
   Demo demo(line, signals);
   return demo.run();
 }

@@ -45,13 +45,13 @@ struct Course {
 
 /// Follows one migration to the message that brings its report; a signal cancels it, and its
 /// outcome is still awaited until the second.
-Result<Json> follow(const CommandLine& line, const Signals& signals, Course& course) {
+Result<Json> follow(const MigrateLine& line, const Signals& signals, Course& course) {
   if (!line.trace.empty()) {
     GODWIT_TRY(check_trace_path(line.trace));
   }
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   course.phase = "request";
-  GODWIT_TRY(connection->ask(encode_request({line.to, line.migration})));
+  GODWIT_TRY(connection->ask(encode_request({line.to, line.migration, !line.trace.empty()})));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals.fd());
@@ -95,14 +95,14 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
 
 }  // namespace
 
-int migrate_command(const CommandLine& line, const Signals& signals) {
+int migrate_command(const MigrateLine& line, const Signals& signals) {
   Course course;
   const auto message = follow(line, signals, course);
   if (!message) {
     const auto& error = message.error();
     complain(fmt::format("source, phase {}: {}", course.phase, error.message()));
     if (line.json) {
-      auto failed = failure_report(line.config, line.migration, error, course.phase);
+      auto failed = failure_report({}, line.migration, error, course.phase);
       if (course.left || error.code == ErrorCode::kClosed) {
         failed["outcome"] = "in_doubt";  // whoever knows the outcome was not asked to the end
       }

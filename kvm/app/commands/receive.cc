@@ -5,7 +5,7 @@
 
 namespace godwit::app {
 
-int receive_command(const CommandLine& line, const Signals& signals) {
+int receive_command(const ReceiveLine& line, const Signals& signals) {
   Receiver receiver(line, signals);
   const auto code = receiver.run();
   if (!code) {

@@ -17,10 +17,10 @@
 namespace godwit::app {
 namespace {
 
-Status run(const CommandLine& line, const Signals& signals) {
-  auto config = line.config;
+Status run(const RunLine& line, const Signals& signals) {
+  auto config = line.guest.config;
   std::string note;
-  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest, note));
+  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest.choice, note));
   if (!note.empty()) {
     print_to(stderr, note + "\n");
   }
@@ -54,7 +54,7 @@ Status run(const CommandLine& line, const Signals& signals) {
 
 }  // namespace
 
-int run_command(const CommandLine& line, const Signals& signals) {
+int run_command(const RunLine& line, const Signals& signals) {
   if (auto status = run(line, signals); !status) {
     complain(status.error().message());
     return setup_exit_code(status.error());

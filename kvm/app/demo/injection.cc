@@ -82,7 +82,7 @@ std::vector<PageRun> to_runs(const std::vector<Span>& spans,
 
 }  // namespace
 
-Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const FaultSpec& spec) {
+Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const PlantedFault& spec) {
   engine::Injection injection;
   injection.fault = spec.fault;
   injection.delay_ns = spec.delay_ns;

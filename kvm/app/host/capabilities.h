@@ -3,8 +3,9 @@
 #include <string>
 
 #include "godwit/net/transport.h"
+#include "godwit/vmm/guest.h"
 
-#include "cli/command_line.h"
+#include "cli/choices.h"
 
 namespace godwit::app {
 

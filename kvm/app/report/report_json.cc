@@ -8,6 +8,7 @@
 #include "godwit/wire/format.h"
 
 #include "cli/exit_code.h"
+#include "cli/version.h"
 #include "demo/injection.h"
 
 namespace godwit::app {
@@ -114,11 +115,11 @@ Json floors_json(const std::optional<Floors>& floors) {
 }
 
 Json injected_json(const ReportInput& input) {
-  if (input.settings.inject.fault == engine::InjectedFault::kNone) {
+  if (input.settings.planted.fault == engine::InjectedFault::kNone) {
     return nullptr;
   }
   Json json;
-  json["kind"] = fault_name(input.settings.inject.fault);
+  json["kind"] = kPlantedFaultNames.name_of(input.settings.planted.fault);
   json["page"] = nullptr;  // for faults that hit no page
   if (input.migration.injected_page) {
     json["page"] = global_page(input.config, *input.migration.injected_page);

@@ -6,13 +6,12 @@
 #include "godwit/engine/report.h"
 #include "godwit/json/json.h"
 
-#include "cli/command_line.h"
+#include "cli/settings.h"
 #include "host/floors.h"
 #include "host/memory.h"
 
 namespace godwit::app {
 
-inline constexpr const char* kGodwitVersion = "0.1.0";
 inline constexpr const char* kReportSchema = "godwit.report.v1";
 
 /// Everything that one report is made of; what is unknown stays at its zero.

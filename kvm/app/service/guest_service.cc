@@ -464,7 +464,7 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
   GODWIT_TRY_ASSIGN(const auto loop,
                     resolve_transport(request.settings.transport.value_or(transport_), note));
   auto options = request.settings.source;
-  GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), request.settings.inject));
+  GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), request.settings.planted));
   auto outgoing = std::make_shared<Outgoing>();
   GODWIT_TRY_ASSIGN(outgoing->transport,
                     net::make_transport(loop,
@@ -493,7 +493,7 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
       outgoing->session->request_cancel();
     }
   }
-  const auto samples = report_progress(*outgoing->session, connection, request.settings.trace);
+  const auto samples = report_progress(*outgoing->session, connection, request.trace);
   input.migration = outgoing->session->wait();
   input.cpu_ns = process_cpu_ns() - cpu_began;
   input.memory = process_memory(guest.memory());
@@ -513,7 +513,7 @@ Result<Json> GuestService::run_migration(const MigrationRequest& request,
     add_timeline(json["report"], timeline);
     json["telemetry"]["timeline"] = std::move(timeline);
   }
-  if (request.settings.trace) {
+  if (request.trace) {
     json["trace"] = source_trace_json(input.migration, samples.taken());
   }
   return json;

@@ -10,7 +10,9 @@
 #include "godwit/base/fd.h"
 #include "godwit/engine/source_session.h"
 #include "godwit/engine/target_session.h"
+#include "godwit/vmm/guest.h"
 
+#include "cli/choices.h"
 #include "control/control_socket.h"
 #include "control/migration_request.h"
 #include "report/report_json.h"

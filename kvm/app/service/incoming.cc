@@ -22,9 +22,9 @@
 namespace godwit::app {
 namespace {
 
-engine::TargetOptions target_options(const CommandLine& line) {
+engine::TargetOptions target_options(const ReceiveLine& line) {
   engine::TargetOptions options;
-  options.timeout_ns = line.migration.source.timeout_ns;
+  options.timeout_ns = line.timeout_ns;
   if (line.drop_page) {
     options.injection.fault = engine::InjectedFault::kDropPage;
     options.injection.page = *line.drop_page;
@@ -46,7 +46,7 @@ Status Receiver::listen() {
     complain(fmt::format("warning: listening on {}: guest memory will travel in plain text",
                          address.host));
   }
-  const auto& congestion = line_.migration.congestion;
+  const auto& congestion = line_.congestion;
   GODWIT_TRY_ASSIGN(transport_,
                     net::make_transport(loop, {.peer = address, .congestion = congestion}));
   GODWIT_TRY_ASSIGN(listener_, net::make_listener(loop, {.at = address, .congestion = congestion}));

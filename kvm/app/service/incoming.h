@@ -18,7 +18,7 @@ namespace godwit::app {
 /// changes nothing: the next one is waited for, whoever it was that knocked.
 class Receiver {
  public:
-  Receiver(const CommandLine& line, const Signals& signals)
+  Receiver(const ReceiveLine& line, const Signals& signals)
       : line_(line),
         signals_(signals),
         host_({.memory_cap = line.memory_cap,
@@ -48,7 +48,7 @@ class Receiver {
   /// Writes the trace of the attempt that has ended, unless nobody came.
   void write_trace();
 
-  const CommandLine& line_;
+  const ReceiveLine& line_;
   const Signals& signals_;
   TargetHost host_;
   std::unique_ptr<GuestService> service_;

@@ -1,0 +1,7 @@
+#include "cli/version.h"
+
+namespace godwit::app {
+
+const char* const kGodwitVersion = GODWIT_VERSION;
+
+}  // namespace godwit::app
