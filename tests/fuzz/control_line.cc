@@ -9,7 +9,7 @@
 #include "godwit/base/fd.h"
 
 #include "control/control_socket.h"
-#include "control/migration_request.h"
+#include "control/requests.h"
 #include "fuzz_target.h"
 #include "report/report_json.h"
 

@@ -8,8 +8,8 @@
 #include "cli/output.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "control/migration_request.h"
 #include "control/progress.h"
+#include "control/requests.h"
 #include "report/report_json.h"
 #include "report/trace_file.h"
 

@@ -14,7 +14,7 @@
 
 #include "cli/choices.h"
 #include "control/control_socket.h"
-#include "control/migration_request.h"
+#include "control/requests.h"
 #include "report/report_json.h"
 #include "report/trace_json.h"
 

@@ -1,4 +1,4 @@
-#include "control/migration_request.h"
+#include "control/requests.h"
 
 #include "cli/option_json.h"
 #include "cli/options.h"
