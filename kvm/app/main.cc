@@ -37,7 +37,7 @@ int report_usage(const ParsedCommandLine& parsed) {
   complain(parsed.message + "\nTry 'godwit --help' or 'godwit COMMAND --help'.");
   if (parsed.json) {
     const auto error = make_error(ErrorCode::kInvalidArgument, "", parsed.message);
-    print_to(stdout, json_text(failure_report({}, {}, error, "options"), 2) + "\n");
+    print_report(failure_report({}, {}, error, "options"), true);
   }
   return parsed.exit_code;
 }

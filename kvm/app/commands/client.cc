@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -7,39 +9,39 @@
 #include "cli/units_text.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "report/report_json.h"
+#include "control/requests.h"
+#include "control/timeouts.h"
 
 namespace godwit::app {
 namespace {
 
-constexpr std::int64_t kClientTimeoutNs = 10'000'000'000;
-
-void print_status(const Json& reply) {
-  auto line = text_of(reply, "state");
-  if (const auto phase = text_of(reply, "phase"); !phase.empty()) {
-    line += fmt::format(" ({})", phase);
+void print_status(const StatusAnswer& status) {
+  auto line = status.state;
+  if (status.phase && !status.phase->empty()) {
+    line += fmt::format(" ({})", *status.phase);
   }
-  for (const char* name : {"kind", "workload", "reason"}) {
-    if (const auto text = text_of(reply, name); !text.empty()) {
-      line += fmt::format(", {} {}", name, text);
+  const auto add = [&line](const char* name, const std::optional<std::string>& text) {
+    if (text && !text->empty()) {
+      line += fmt::format(", {} {}", name, *text);
     }
-  }
-  if (reply.contains("memory_bytes")) {
+  };
+  add("kind", status.kind);
+  add("workload", status.workload);
+  add("reason", status.reason);
+  if (status.memory_bytes) {
     line += fmt::format(", {} of {} allocated",
-                        size_text(number_of<std::uint64_t>(reply, "resident_bytes")),
-                        size_text(number_of<std::uint64_t>(reply, "memory_bytes")));
+                        size_text(status.resident_bytes.value_or(0)),
+                        size_text(*status.memory_bytes));
   }
-  if (const auto missing = number_of(reply, "missing_pages"); missing > 0) {
+  if (const auto missing = status.missing_pages.value_or(0); missing > 0) {
     line += fmt::format(", {} pages still at the source", missing);
   }
   print_to(stdout, line + "\n");
 }
 
-Result<Json> ask(const ClientLine& line, const Signals& signals) {
+Result<Json> ask(const ClientLine& line, Request request, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
-  Json request;
-  request["command"] = line.command;
-  GODWIT_TRY(connection->ask(request));
+  GODWIT_TRY(connection->ask(request_json(request)));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;
@@ -48,7 +50,8 @@ Result<Json> ask(const ClientLine& line, const Signals& signals) {
 }  // namespace
 
 int client_command(const ClientLine& line, const Signals& signals) {
-  const auto reply = ask(line, signals);
+  const auto request = *kRequestNames.parse(line.command);
+  const auto reply = ask(line, request, signals);
   if (!reply) {
     complain(reply.error().message());
     if (line.json) {
@@ -59,12 +62,12 @@ int client_command(const ClientLine& line, const Signals& signals) {
   if (line.json) {
     print_to(stdout, json_text(*reply) + "\n");
   }
-  if (text_of(*reply, "type") == "error") {
-    complain(text_of(*reply, "message"));
+  if (answer_of(*reply) == Answer::kError) {
+    complain(error_of_json(*reply).message());
     return kExitFailed;
   }
-  if (!line.json && line.command == "status") {
-    print_status(*reply);
+  if (!line.json && request == Request::kStatus) {
+    print_status(status_of(*reply));
   }
   return finish_output(kExitOk);
 }

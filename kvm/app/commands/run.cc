@@ -19,16 +19,8 @@ namespace {
 
 Status run(const RunLine& line, const Signals& signals) {
   auto config = line.guest.config;
-  std::string note;
-  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest.choice, note));
-  if (!note.empty()) {
-    print_to(stderr, note + "\n");
-  }
-  std::string transport_note;
-  GODWIT_TRY(resolve_transport(line.transport, transport_note));
-  if (!transport_note.empty()) {
-    print_to(stderr, transport_note + "\n");
-  }
+  GODWIT_TRY_ASSIGN(config.kind, announce_kind(line.guest.choice));
+  GODWIT_TRY(announce_transport(line.transport));
   if (config.backing == vmm::Backing::kHugetlb) {
     GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
   }

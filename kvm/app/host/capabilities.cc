@@ -1,45 +1,75 @@
 #include "host/capabilities.h"
 
+#include <cstdio>
+
 #include <fmt/format.h>
 
 #include "godwit/kvm/system.h"
 #include "godwit/net/ring_loop.h"
 #include "godwit/uffd/uffd.h"
 
+#include "cli/output.h"
+
 namespace godwit::app {
 
-Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note) {
+namespace {
+
+/// The choice, once its note has been said.
+template <typename T>
+Result<T> say_note(const Result<Resolved<T>>& resolved) {
+  if (!resolved) {
+    return fail(resolved.error());
+  }
+  if (!resolved->note.empty()) {
+    print_to(stderr, resolved->note + "\n");
+  }
+  return resolved->choice;
+}
+
+}  // namespace
+
+Result<Resolved<vmm::GuestKind>> resolve_kind(GuestChoice choice) {
+  using Kind = Resolved<vmm::GuestKind>;
   if (choice == GuestChoice::kProcess) {
-    return vmm::GuestKind::kProcess;
+    return Kind{vmm::GuestKind::kProcess, {}};
   }
   const auto reason = kvm::unusable_reason();
   if (reason.empty()) {
-    if (choice == GuestChoice::kAuto) {
-      note = "guest: kvm (chosen by --guest auto)";
-    }
-    return vmm::GuestKind::kKvm;
+    return Kind{vmm::GuestKind::kKvm,
+                choice == GuestChoice::kAuto ? "guest: kvm (chosen by --guest auto)" : ""};
   }
   if (choice == GuestChoice::kKvm) {
     return fail(ErrorCode::kUnsupported, "--guest kvm", reason);
   }
-  note = fmt::format("guest: process (chosen by --guest auto; KVM is not usable: {})", reason);
-  return vmm::GuestKind::kProcess;
+  return Kind{
+      vmm::GuestKind::kProcess,
+      fmt::format("guest: process (chosen by --guest auto; KVM is not usable: {})", reason)};
 }
 
-Result<net::LoopKind> resolve_transport(TransportChoice choice, std::string& note) {
+Result<Resolved<net::LoopKind>> resolve_transport(TransportChoice choice) {
+  using Loop = Resolved<net::LoopKind>;
   if (choice == TransportChoice::kPoll) {
-    return net::LoopKind::kPoll;
+    return Loop{net::LoopKind::kPoll, {}};
   }
   const auto usable = net::probe_uring();
   if (usable) {
-    return net::LoopKind::kUring;
+    return Loop{net::LoopKind::kUring, {}};
   }
   if (choice == TransportChoice::kUring) {
     return fail(usable.error());
   }
-  note = fmt::format("transport: poll (chosen by --transport auto; io_uring is not usable: {})",
-                     usable.error().message());
-  return net::LoopKind::kPoll;
+  return Loop{
+      net::LoopKind::kPoll,
+      fmt::format("transport: poll (chosen by --transport auto; io_uring is not usable: {})",
+                  usable.error().message())};
+}
+
+Result<vmm::GuestKind> announce_kind(GuestChoice choice) {
+  return say_note(resolve_kind(choice));
+}
+
+Result<net::LoopKind> announce_transport(TransportChoice choice) {
+  return say_note(resolve_transport(choice));
 }
 
 std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing) {

@@ -9,13 +9,23 @@
 
 namespace godwit::app {
 
-/// Decides --guest auto by what this host can do. `note` tells which and why.
-/// Errors: kUnsupported when KVM was asked for and cannot be used.
-Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note);
+/// What a choice came to on this host.
+template <typename T>
+struct Resolved {
+  T choice;
+  std::string note;  ///< for the user, when he left it to us: which and why; may be empty
+};
 
-/// Decides --transport auto by what this process can do. `note` says so when it is not io_uring,
-/// and why. Errors: kUnsupported, kPermission when io_uring was asked for and cannot be used.
-Result<net::LoopKind> resolve_transport(TransportChoice choice, std::string& note);
+/// Decides --guest auto by what this host can do.
+/// Errors: kUnsupported when KVM was asked for and cannot be used.
+Result<Resolved<vmm::GuestKind>> resolve_kind(GuestChoice choice);
+/// Decides --transport auto by what this process can do. The note is empty when it is io_uring.
+/// Errors: kUnsupported, kPermission when io_uring was asked for and cannot be used.
+Result<Resolved<net::LoopKind>> resolve_transport(TransportChoice choice);
+
+/// The same when a process starts, which says the note on stderr.
+Result<vmm::GuestKind> announce_kind(GuestChoice choice);
+Result<net::LoopKind> announce_transport(TransportChoice choice);
 
 /// Why guests of `kind` on such memory cannot be served by userfaultfd here, or an empty string.
 std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing);

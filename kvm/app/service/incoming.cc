@@ -37,11 +37,7 @@ engine::TargetOptions target_options(const ReceiveLine& line) {
 
 Status Receiver::listen() {
   GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(line_.listen));
-  std::string note;
-  GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, note));
-  if (!note.empty()) {
-    print_to(stderr, note + "\n");
-  }
+  GODWIT_TRY_ASSIGN(const auto loop, announce_transport(line_.transport));
   if (!address.stays_here()) {
     complain(fmt::format("warning: listening on {}: guest memory will travel in plain text",
                          address.host));
