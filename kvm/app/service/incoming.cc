@@ -81,15 +81,12 @@ std::optional<int> Receiver::session_ended() {
                                           error->phase)
                             : std::string(engine::to_string(state));
   switch (state) {
-    case engine::TargetState::kCompleted: {
-      // TargetHost made it, so it is one of ours.
-      std::unique_ptr<vmm::Guest> guest(static_cast<vmm::Guest*>(session_->take_guest().release()));
-      service_->adopt(std::move(guest));
+    case engine::TargetState::kCompleted:
+      service_->adopt(host_.own(session_->take_guest()));
       session_.reset();
       listener_.reset();  // whoever calls now shall hear that nobody waits
       wait_for_end();
       return kExitOk;
-    }
     case engine::TargetState::kSuspended:
     case engine::TargetState::kInDoubt:
       complain(fmt::format("holding the guest ({}): {}", engine::to_string(state), reason));

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "godwit/base/check.h"
 #include "godwit/base/log.h"
 #include "godwit/kvm/system.h"
 #include "godwit/uffd/anonymous_target.h"
@@ -189,8 +190,15 @@ Result<engine::TargetHost::Machine> TargetHost::create(
            vmm::kind_name(config.kind),
            size_text(config.memory_bytes),
            vmm::backing_name(config.backing));
+  made_ = guest->get();
   machine.guest = std::move(*guest);
   return machine;
+}
+
+std::unique_ptr<vmm::Guest> TargetHost::own(std::unique_ptr<engine::TargetGuest> guest) const {
+  GODWIT_CHECK(guest.get() == made_);
+  static_cast<void>(guest.release());
+  return std::unique_ptr<vmm::Guest>(made_);
 }
 
 }  // namespace godwit::app
