@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <cstdlib>
+#include <variant>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -8,6 +9,7 @@
 
 #include "cli/command_line.h"
 #include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/signals.h"
 #include "commands/commands.h"
 #include "report/report_json.h"
@@ -35,29 +37,21 @@ int report_usage(const ParsedCommandLine& parsed) {
   complain(parsed.message + "\nTry 'godwit --help' or 'godwit COMMAND --help'.");
   if (parsed.json) {
     const auto error = make_error(ErrorCode::kInvalidArgument, "", parsed.message);
-    print_to(stdout, json_text(failure_report({}, {}, error, "options"), 2) + "\n");
+    print_report(failure_report({}, {}, error, "options"), true);
   }
   return parsed.exit_code;
 }
 
-int dispatch(const CommandLine& line, const Signals& signals) {
-  switch (line.command) {
-    case Command::kRun:
-      return run_command(line, signals);
-    case Command::kReceive:
-      return receive_command(line, signals);
-    case Command::kMigrate:
-      return migrate_command(line, signals);
-    case Command::kStatus:
-    case Command::kSwitch:
-    case Command::kCancel:
-    case Command::kStop:
-      return client_command(line, signals);
-    case Command::kDemo:
-      return demo_command(line, signals);
-  }
-  return kExitUsage;
-}
+/// Runs the command of each kind of line.
+struct Dispatch {
+  const Signals& signals;
+
+  int operator()(const RunLine& line) const { return run_command(line, signals); }
+  int operator()(const ReceiveLine& line) const { return receive_command(line, signals); }
+  int operator()(const MigrateLine& line) const { return migrate_command(line, signals); }
+  int operator()(const ClientLine& line) const { return client_command(line, signals); }
+  int operator()(const DemoLine& line) const { return demo_command(line, signals); }
+};
 
 int run(int argc, char** argv) {
   set_up_logging();
@@ -71,7 +65,7 @@ int run(int argc, char** argv) {
     complain(signals.error().message());
     return kExitEnvironment;
   }
-  return dispatch(*parsed.line, *signals);
+  return std::visit(Dispatch{*signals}, *parsed.line);
 }
 
 }  // namespace

@@ -6,10 +6,13 @@
 #include <array>
 #include <limits>
 #include <optional>
+#include <variant>
 
 #include "godwit/base/check.h"
 #include "godwit/base/units.h"
 
+#include "cli/codecs.h"
+#include "cli/options.h"
 #include "cli/units_text.h"
 #include "fuzz_target.h"
 
@@ -64,9 +67,30 @@ void check_values(const std::string& text) {
   if (const auto size = app::parse_size(text)) {
     GODWIT_CHECK(!app::size_text(*size).empty());
   }
-  if (const auto fault = app::parse_fault(text)) {
-    GODWIT_CHECK(text.rfind(app::fault_name(fault->fault), 0) == 0 && fault->delay_ns >= 0);
+  if (const auto planted = app::kPlantedFault.read(text)) {
+    GODWIT_CHECK(text.rfind(app::kPlantedFaultNames.name_of(planted->fault), 0) == 0);
+    GODWIT_CHECK(planted->delay_ns >= 0);
   }
+}
+
+app::ParsedCommandLine parse(const std::vector<std::string>& arguments) {
+  std::vector<const char*> argv;
+  argv.reserve(arguments.size());
+  for (const auto& argument : arguments) {
+    argv.push_back(argument.c_str());
+  }
+  return app::parse_command_line(static_cast<int>(argv.size()), argv.data());
+}
+
+/// A line is written in words that mean the same.
+template <typename Line>
+void check_words(const char* command, const app::OptionTable<Line>& options, const Line& line) {
+  const auto words = app::words_of(options.texts(line));
+  std::vector<std::string> arguments{"godwit", command};
+  arguments.insert(arguments.end(), words.begin(), words.end());
+  const auto again = parse(arguments);
+  GODWIT_CHECK(again.line.has_value());
+  GODWIT_CHECK(app::words_of(options.texts(std::get<Line>(*again.line))) == words);
 }
 
 void check_line(const app::ParsedCommandLine& parsed) {
@@ -74,14 +98,25 @@ void check_line(const app::ParsedCommandLine& parsed) {
     GODWIT_CHECK(!parsed.message.empty() && (parsed.exit_code == 0 || parsed.exit_code == 2));
     return;
   }
-  const auto& line = *parsed.line;
   GODWIT_CHECK(parsed.exit_code == 0);
-  if (line.command == app::Command::kRun || line.command == app::Command::kDemo) {
-    GODWIT_CHECK(vmm::validate(line.config).has_value());
-  } else {
-    GODWIT_CHECK(!line.control.empty());
+  std::visit(
+      [](const auto& line) {
+        if constexpr (requires { line.guest; }) {
+          GODWIT_CHECK(vmm::validate(line.guest.config).has_value());
+        }
+        if constexpr (requires { line.control; }) {
+          GODWIT_CHECK(!line.control.empty());
+        }
+      },
+      *parsed.line);
+  if (const auto* run = std::get_if<app::RunLine>(&*parsed.line)) {
+    check_words("run", app::run_options(), *run);
+  } else if (const auto* receive = std::get_if<app::ReceiveLine>(&*parsed.line)) {
+    check_words("receive", app::receive_options(), *receive);
+  } else if (const auto* migrate = std::get_if<app::MigrateLine>(&*parsed.line)) {
+    GODWIT_CHECK(!migrate->to.empty());
+    check_words("migrate", app::migrate_options(), *migrate);
   }
-  GODWIT_CHECK(line.command != app::Command::kMigrate || !line.to.empty());
 }
 
 }  // namespace
@@ -96,12 +131,7 @@ void run_command_line(Bytes input) {
     check_values(arguments.back());
     at = end + 1;
   }
-  std::vector<const char*> argv;
-  argv.reserve(arguments.size());
-  for (const auto& argument : arguments) {
-    argv.push_back(argument.c_str());
-  }
-  check_line(app::parse_command_line(static_cast<int>(argv.size()), argv.data()));
+  check_line(parse(arguments));
 }
 
 std::vector<Seed> command_line_seeds() {

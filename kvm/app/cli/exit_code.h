@@ -1,8 +1,5 @@
 #pragma once
 
-#include <cstdio>
-#include <string_view>
-
 #include "godwit/base/error.h"
 
 namespace godwit::app {
@@ -19,17 +16,8 @@ enum ExitCode : int {
 };
 
 /// The exit code of a command that could not start its work because of `error`.
-int setup_exit_code(const Error& error);
-
-/// Writes `text` and flushes. What cannot be written is dropped: a reader that went away is no
-/// reason to leave a guest alone. finish_output() tells of it where the text was the result.
-void print_to(std::FILE* stream, std::string_view text);
-
-/// Prints "godwit: TEXT" to stderr, in one write.
-void complain(std::string_view text);
-
-/// The exit code of a command that has printed its result: `code`, unless it would claim success
-/// for a result that stdout did not take.
-int finish_output(int code);
+inline int setup_exit_code(const Error& error) {
+  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
+}
 
 }  // namespace godwit::app

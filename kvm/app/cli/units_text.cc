@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "godwit/base/check.h"
 #include "godwit/base/units.h"
 
 namespace godwit::app {
@@ -81,6 +82,15 @@ Result<std::int64_t> parse_duration(std::string_view text) {
                       kLimit,
                       "a duration (an integer with us, ms or s; the unit is required)"));
   return static_cast<std::int64_t>(ns);
+}
+
+std::string duration_option(std::int64_t ns) {
+  GODWIT_CHECK(ns >= 0 && static_cast<std::uint64_t>(ns) % kTimeUnits.front().factor == 0);
+  const auto* unit = &kTimeUnits.front();
+  for (const auto& larger : kTimeUnits) {
+    unit = ns != 0 && static_cast<std::uint64_t>(ns) % larger.factor == 0 ? &larger : unit;
+  }
+  return fmt::format("{}{}", static_cast<std::uint64_t>(ns) / unit->factor, unit->suffix);
 }
 
 std::string size_text(std::uint64_t bytes) {

@@ -6,11 +6,10 @@
 namespace godwit::app {
 
 // One function a command. Each returns the process's exit code.
-int run_command(const CommandLine& line, const Signals& signals);
-int receive_command(const CommandLine& line, const Signals& signals);
-int migrate_command(const CommandLine& line, const Signals& signals);
-/// status, switch, cancel, stop
-int client_command(const CommandLine& line, const Signals& signals);
-int demo_command(const CommandLine& line, const Signals& signals);
+int run_command(const RunLine& line, const Signals& signals);
+int receive_command(const ReceiveLine& line, const Signals& signals);
+int migrate_command(const MigrateLine& line, const Signals& signals);
+int client_command(const ClientLine& line, const Signals& signals);
+int demo_command(const DemoLine& line, const Signals& signals);
 
 }  // namespace godwit::app

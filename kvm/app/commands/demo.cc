@@ -14,16 +14,21 @@
 
 #include "cli/advice.h"
 #include "cli/exit_code.h"
+#include "cli/options.h"
+#include "cli/output.h"
 #include "cli/units_text.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "control/migration_request.h"
 #include "control/progress.h"
+#include "control/requests.h"
+#include "control/timeouts.h"
 #include "demo/child.h"
+#include "demo/directory.h"
 #include "demo/injection.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/floors.h"
 #include "host/huge_pages.h"
+#include "host/memory.h"
 #include "host/warm.h"
 #include "report/gap.h"
 #include "report/report_json.h"
@@ -37,59 +42,24 @@
 namespace godwit::app {
 namespace {
 
-constexpr std::int64_t kStartTimeoutNs = 60'000'000'000;
-constexpr std::int64_t kStopTimeoutNs = 5'000'000'000;
-/// After the second Ctrl-C, or for a process that will not stop for the asking.
-constexpr std::int64_t kHurriedStopNs = 1'000'000'000;
-/// How long the guest runs at the target before it is asked: long enough for steps to be there to
-/// tell of.
-constexpr int kSettleMs = 200;
 constexpr std::uint64_t kProcessesBytes = 128 * kMiB;
 constexpr std::uint64_t kWarmBookShare = 256;  ///< books take up to 16 bytes a page
 constexpr std::uint64_t kWarmExtraBytes = 256 * kMiB;
 
-/// A directory of our own for the control sockets and the target's trace. Ownership: removed
-/// with what is in it.
-class PrivateDirectory {
- public:
-  static Result<PrivateDirectory> create() {
-    const char* base = std::getenv("TMPDIR");
-    auto path = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/godwit-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) {
-      return fail_errno(errno, "mkdtemp", path);
-    }
-    return PrivateDirectory(std::move(path));
-  }
-  PrivateDirectory(PrivateDirectory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  PrivateDirectory& operator=(PrivateDirectory&&) = delete;
-  ~PrivateDirectory() {
-    if (!path_.empty()) {
-      ::unlink(source().c_str());
-      ::unlink(target().c_str());
-      ::unlink(target_trace().c_str());
-      ::rmdir(path_.c_str());
-    }
-  }
-  [[nodiscard]] std::string source() const { return path_ + "/source"; }
-  [[nodiscard]] std::string target() const { return path_ + "/target"; }
-  [[nodiscard]] std::string target_trace() const { return path_ + "/target-trace"; }
-
- private:
-  explicit PrivateDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
-
-/// How a demo ended before there was a report of the source.
-struct EarlyEnd {
-  int code = kExitEnvironment;
-  Error error;
-  const char* phase = "start";
-};
+/// The words by which a child process reads `line` from its command line.
+template <typename Line>
+std::vector<std::string> arguments_of(const char* command,
+                                      const OptionTable<Line>& options,
+                                      const Line& line) {
+  auto words = words_of(options.texts(line));
+  words.insert(words.begin(), command);
+  return words;
+}
 
 class Demo {
  public:
-  Demo(const CommandLine& line, const Signals& signals)
-      : line_(line), signals_(signals), config_(line.config) {}
+  Demo(const DemoLine& line, const Signals& signals)
+      : line_(line), signals_(signals), config_(line.guest.config) {}
   int run();
 
  private:
@@ -98,22 +68,23 @@ class Demo {
   Status start_target();
   Status start_source();
   Status wait_filled();
-  Result<Json> migrate();
-  void ask_why(Json& report);
-  Status verify(Json& report);
-  Status verify_target(Json& report);
-  Status verify_source(Json& report);
-  Status verify_held(Json& report);
+  Result<Report> migrate();
+  void ask_why(Report& report);
+  Status verify(Report& report);
+  Status verify_target(Report& report);
+  Status verify_source(Report& report);
+  Status verify_held(Report& report);
   void stop_children();
-  int finish(const Json& report, int code);
+  int finish(const Report& report, int code);
   int child_failed(DemoChild& child, const Error& error);
-  Result<Json> ask(const std::string& control, const char* command, Json request = Json::object());
+  Result<Json> ask(const std::string& control, Request request);
+  Result<Json> ask(const std::string& control, Request request, const Json& message);
   void on_interrupt();
   int no_report(const Error& error);
   void pause_ms(int milliseconds) const;
-  int write_trace(const Json& report, int code);
+  int write_trace(const Report& report, int code);
 
-  const CommandLine& line_;
+  const DemoLine& line_;
   const Signals& signals_;
   vmm::GuestConfig config_;
   engine::Injection injection_;
@@ -125,8 +96,9 @@ class Demo {
   /// Asked before the migration how it ends at the target.
   std::unique_ptr<ControlConnection> watch_;
   std::string address_;
-  std::string transport_;  ///< what --transport came to, for both children
-  Json source_telemetry_;
+  /// What --transport came to, for both children.
+  TransportChoice transport_ = TransportChoice::kAuto;
+  ReportAnswer source_told_;
   Result<Json> source_trace_ = Json::object();
   bool target_told_ = false;  ///< by watch_
   bool interrupted_ = false;
@@ -140,19 +112,11 @@ Status Demo::check_environment() {
   if (!line_.trace.empty()) {
     GODWIT_TRY(check_trace_path(line_.trace));
   }
-  std::string note;
-  GODWIT_TRY_ASSIGN(config_.kind, resolve_kind(line_.guest, note));
-  if (!note.empty()) {
-    print_to(stderr, note + "\n");
-  }
+  GODWIT_TRY_ASSIGN(config_.kind, announce_kind(line_.guest.choice));
   GODWIT_TRY(vmm::probe_dirty_choice(
       config_.kind, config_.dirty, config_.backing == vmm::Backing::kHugetlb));
-  std::string transport_note;
-  GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(line_.transport, transport_note));
-  if (!transport_note.empty()) {
-    print_to(stderr, transport_note + "\n");
-  }
-  transport_ = net::loop_name(loop);
+  GODWIT_TRY_ASSIGN(const auto loop, announce_transport(line_.transport));
+  transport_ = loop == net::LoopKind::kUring ? TransportChoice::kUring : TransportChoice::kPoll;
   const auto mode = line_.migration.source.mode;
   if (mode == engine::Mode::kHybrid || mode == engine::Mode::kPostcopy) {
     if (const auto reason = uffd_unusable_reason(config_.kind, config_.backing); !reason.empty()) {
@@ -179,7 +143,7 @@ Status Demo::check_environment() {
                     size_text(available),
                     floors > target ? ", or leave --floors out" : ""));
   }
-  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.inject));
+  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.planted));
   return {};
 }
 
@@ -199,29 +163,20 @@ Status Demo::start() {
 }
 
 Status Demo::start_target() {
-  std::vector<std::string> arguments{
-      "receive",
-      "--control",
-      directory_->target(),
-      "--listen",
-      line_.listen,
-      "--transport",
-      transport_,
-      "--congestion",
-      line_.migration.congestion,
-      "--timeout",
-      fmt::format("{}us", std::max<std::int64_t>(1, line_.migration.source.timeout_ns / 1000))};
+  ReceiveLine receive;
+  receive.control = directory_->target();
+  receive.listen = line_.listen;
+  receive.transport = transport_;
+  receive.congestion = line_.migration.congestion;
+  receive.timeout_ns = line_.migration.source.timeout_ns;
   if (!line_.trace.empty()) {
-    arguments.emplace_back("--trace");
-    arguments.push_back(directory_->target_trace());
+    receive.trace = directory_->target_trace();
   }
   if (injection_.fault == engine::InjectedFault::kDropPage) {
-    arguments.emplace_back("--inject-drop-page");
-    arguments.push_back(fmt::format("{}:{}", injection_.page.region, injection_.page.index));
+    receive.drop_page = injection_.page;
   }
-  if (injection_.fault == engine::InjectedFault::kSkipRegister) {
-    arguments.emplace_back("--inject-skip-register");
-  }
+  receive.skip_register = injection_.fault == engine::InjectedFault::kSkipRegister;
+  const auto arguments = arguments_of("receive", receive_options(), receive);
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *target_network_));
   target_.emplace(std::move(child));
   auto address = target_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
@@ -234,34 +189,10 @@ Status Demo::start_target() {
 }
 
 Status Demo::start_source() {
-  const auto& config = config_;
-  const std::vector<std::string> arguments{"run",
-                                           "--control",
-                                           directory_->source(),
-                                           "--guest",
-                                           std::string(vmm::kind_name(config.kind)),
-                                           "--memory",
-                                           std::to_string(config.memory_bytes),
-                                           "--populated",
-                                           std::to_string(config.populated_bytes),
-                                           "--working-set",
-                                           std::to_string(config.working_set_bytes),
-                                           "--vcpus",
-                                           std::to_string(config.vcpus),
-                                           "--workload",
-                                           std::string(vmm::workload_name(config.workload)),
-                                           "--rate",
-                                           std::to_string(config.rate_bytes_per_s),
-                                           "--fill",
-                                           std::string(vmm::fill_name(config.fill)),
-                                           "--backing",
-                                           std::string(vmm::backing_name(config.backing)),
-                                           "--dirty-source",
-                                           std::string(vmm::dirty_choice_name(config.dirty)),
-                                           "--seed",
-                                           std::to_string(config.seed),
-                                           "--transport",
-                                           transport_};
+  RunLine run{directory_->source(), line_.guest, transport_};
+  run.guest.choice =
+      config_.kind == vmm::GuestKind::kKvm ? GuestChoice::kKvm : GuestChoice::kProcess;
+  const auto arguments = arguments_of("run", run_options(), run);
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *source_network_));
   source_.emplace(std::move(child));
   auto ready = source_->first_line(signals_.fd(), Deadline::after_ns(kStartTimeoutNs));
@@ -284,8 +215,7 @@ int Demo::child_failed(DemoChild& child, const Error& error) {
 Status Demo::wait_filled() {
   print_to(stderr,
            fmt::format("source: filling {} of guest memory\n", size_text(config_.populated_bytes)));
-  GODWIT_TRY_ASSIGN(const auto reply, ask(directory_->source(), "filled"));
-  (void)reply;
+  GODWIT_TRY(ask(directory_->source(), Request::kFilled));
   return {};
 }
 
@@ -299,10 +229,9 @@ void Demo::on_interrupt() {
 }
 
 /// Asks one thing and waits for its answer; lines of type "progress" are skipped.
-Result<Json> Demo::ask(const std::string& control, const char* command, Json request) {
+Result<Json> Demo::ask(const std::string& control, Request request, const Json& message) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(control));
-  request["command"] = command;
-  GODWIT_TRY(connection->ask(request));
+  GODWIT_TRY(connection->ask(message));
   for (;;) {
     auto reply = connection->next(signals_.fd());
     if (!reply) {
@@ -311,20 +240,28 @@ Result<Json> Demo::ask(const std::string& control, const char* command, Json req
       }
       return reply;
     }
-    const auto type = text_of(*reply, "type");
-    if (type == "error") {
-      return fail(ErrorCode::kGuest, command, text_of(*reply, "message"));
+    const auto type = answer_of(*reply);
+    if (type == Answer::kError) {
+      return fail(
+          ErrorCode::kGuest, kRequestNames.name_of(request), error_of_json(*reply).message());
     }
-    if (type != "progress") {
+    if (type != Answer::kProgress) {
       return reply;
     }
   }
 }
 
+Result<Json> Demo::ask(const std::string& control, Request request) {
+  return ask(control, request, request_json(request));
+}
+
 /// When the source only saw the link break, the target may know why: a damaged frame breaks the
 /// link.
-void Demo::ask_why(Json& report) {
-  if (text_of(object_of(report, "error"), "code") != error_code_name(ErrorCode::kClosed)) {
+void Demo::ask_why(Report& report) {
+  const auto broken = [](const engine::EndError& end) {
+    return end.error.code == ErrorCode::kClosed;
+  };
+  if (!report.error || !broken(*report.error)) {
     return;
   }
   const auto ended = watch_->next(-1, Deadline::after_ns(kStopTimeoutNs));
@@ -332,20 +269,18 @@ void Demo::ask_why(Json& report) {
   if (!ended) {
     return;
   }
-  const auto error = object_of(*ended, "error");
-  if (!error.empty() && text_of(error, "code") != error_code_name(ErrorCode::kClosed)) {
-    report["error"] = error;
+  if (auto target = status_of(*ended); target.error && !broken(*target.error)) {
+    report.error = std::move(target.error);
   }
 }
 
-Result<Json> Demo::migrate() {
+Result<Report> Demo::migrate() {
   GODWIT_TRY_ASSIGN(watch_, ControlConnection::connect(directory_->target()));
-  Json settle;
-  settle["command"] = "settle";
-  settle["attempts"] = 0;  // the first attempt is the one
-  GODWIT_TRY(watch_->ask(settle));
+  const SettleRequest first_attempt{.attempts = 0};
+  GODWIT_TRY(watch_->ask(request_json(first_attempt)));
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(directory_->source()));
-  GODWIT_TRY(connection->ask(encode_request({address_, line_.migration})));
+  const MigrationRequest request{address_, line_.migration, !line_.trace.empty()};
+  GODWIT_TRY(connection->ask(request_json(request)));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals_.fd());
@@ -354,7 +289,7 @@ Result<Json> Demo::migrate() {
       on_interrupt();
       // The cancelled migration still reports; the second signal ends the wait for that.
       if (!hurried_) {
-        if (auto cancelled = ask(directory_->source(), "cancel"); !cancelled && !hurried_) {
+        if (auto cancelled = ask(directory_->source(), Request::kCancel); !cancelled && !hurried_) {
           complain(cancelled.error().message());
         }
       }
@@ -367,18 +302,18 @@ Result<Json> Demo::migrate() {
       view.finish();
       return fail(message.error());
     }
-    const auto type = text_of(*message, "type");
-    if (type == "progress") {
-      view.show(*message);
+    const auto type = answer_of(*message);
+    if (type == Answer::kProgress) {
+      view.show(progress_of(*message));
       continue;
     }
     view.finish();
-    if (type == "report") {
-      source_telemetry_ = object_of(*message, "telemetry");
+    if (type == Answer::kReport) {
+      source_told_ = report_answer_of(*message);
       if (!line_.trace.empty()) {
         source_trace_ = next_trace(*connection, signals_.fd());
       }
-      return object_of(*message, "report");
+      return report_of(source_told_.report);
     }
     return fail(error_of_json(*message));
   }
@@ -392,65 +327,74 @@ void Demo::pause_ms(int milliseconds) const {
 
 // --------------------------------------------------------------------------------------- verifying
 
-Status Demo::verify_target(Json& report) {
-  GODWIT_TRY(ask(directory_->target(), "settle"));
-  const auto source_timeline = object_of(source_telemetry_, "timeline");
-  auto request = Json::object();
-  if (line_.migration.timeline) {
-    request["timeline_from"] = number_of(source_timeline, "first");
+Status Demo::verify_target(Report& report) {
+  GODWIT_TRY(ask(directory_->target(), Request::kSettle));
+  const auto& timeline = source_told_.timeline;
+  TelemetryRequest request;
+  if (timeline) {
+    request.timeline_from = timeline->seen.first;
   }
-  pause_ms(line_.migration.timeline ? kTimelineTailMs : kSettleMs);
-  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "telemetry", request));
-  merge_target(report, source_telemetry_, target);
-  if (line_.migration.timeline) {
-    add_timeline(report, source_timeline, object_of(target, "timeline"));
+  pause_ms(timeline ? kTimelineTailMs : kSettleMs);
+  GODWIT_TRY_ASSIGN(const auto telemetry,
+                    ask(directory_->target(), Request::kTelemetry, request_json(request)));
+  const auto target = telemetry_of(telemetry);
+  add_target(report, source_told_, target);
+  if (timeline) {
+    add_timeline(report, *timeline, target.timeline.value_or(vmm::Throughput()));
   }
   print_to(stderr, "target: the guest checks every page\n");
-  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->target(), "sweep"));
-  merge_sweep(report, sweep);
+  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->target(), Request::kSweep));
+  add_sweep(report, sweep_of(sweep));
   return {};
 }
 
-Status Demo::verify_source(Json& report) {
+Status Demo::verify_source(Report& report) {
   print_to(stderr, "source: the guest runs on here and checks every page\n");
-  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->source(), "sweep"));
-  merge_sweep(report, sweep);
+  GODWIT_TRY_ASSIGN(const auto sweep, ask(directory_->source(), Request::kSweep));
+  add_sweep(report, sweep_of(sweep));
   return {};
+}
+
+/// Says what a side keeps that neither runs the guest nor gives it up.
+Result<StatusAnswer> check_held(const char* side, StatusAnswer status) {
+  const auto resident = status.resident_bytes.value_or(0);
+  print_to(
+      stderr,
+      fmt::format("{}: {}, {} of guest memory kept\n", side, status.state, size_text(resident)));
+  if ((status.state != "held" && status.state != "in-doubt") || resident == 0) {
+    return fail(
+        ErrorCode::kInternal, side, fmt::format("does not hold: its state is '{}'", status.state));
+  }
+  return status;
 }
 
 /// Nobody gave up: both processes are there, say that they hold, and keep the memory.
-Status Demo::verify_held(Json& report) {
-  GODWIT_TRY_ASSIGN(const auto source, ask(directory_->source(), "settle"));
-  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), "settle"));
-  for (const auto* side : {&source, &target}) {
-    const auto state = text_of(*side, "state");
-    const auto resident = number_of<std::uint64_t>(*side, "resident_bytes");
-    const char* name = side == &source ? "source" : "target";
-    print_to(stderr,
-             fmt::format("{}: {}, {} of guest memory kept\n", name, state, size_text(resident)));
-    if ((state != "held" && state != "in-doubt") || resident == 0) {
-      return fail(
-          ErrorCode::kInternal, name, fmt::format("does not hold: its state is '{}'", state));
-    }
-    report["held"][name] = *side;
-  }
+Status Demo::verify_held(Report& report) {
+  GODWIT_TRY_ASSIGN(const auto source, ask(directory_->source(), Request::kSettle));
+  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), Request::kSettle));
+  GODWIT_TRY_ASSIGN(const auto source_status, check_held("source", status_of(source)));
+  report.held.emplace().source = source_status;
+  GODWIT_TRY_ASSIGN(report.held->target, check_held("target", status_of(target)));
   return {};
 }
 
-Status Demo::verify(Json& report) {
-  auto& injected = report["injected"];
-  if (injection_.fault == engine::InjectedFault::kDropPage) {
-    injected["page"] = vmm::global_page(config_, injection_.page);
+Status Demo::verify(Report& report) {
+  if (injection_.fault == engine::InjectedFault::kDropPage && report.planted) {
+    report.planted->page = vmm::global_page(config_, injection_.page);
   }
-  if (injection_.fault == engine::InjectedFault::kStalePage && !injected["page"].is_number()) {
+  if (injection_.fault == engine::InjectedFault::kStalePage && report.planted &&
+      !report.planted->page) {
     print_to(stderr, "demo: no dirty mark could be lost: the guest wrote too little\n");
   }
   ask_why(report);
-  const auto outcome = text_of(report, "outcome");
-  if (outcome == "completed") {
-    return verify_target(report);
+  switch (report.outcome) {
+    case engine::Outcome::kCompleted:
+      return verify_target(report);
+    case engine::Outcome::kInDoubt:
+      return verify_held(report);
+    default:
+      return verify_source(report);
   }
-  return outcome == "in_doubt" ? verify_held(report) : verify_source(report);
 }
 
 // ------------------------------------------------------------------------------------------ ending
@@ -465,11 +409,9 @@ void Demo::stop_children() {
     auto connection =
         ControlConnection::connect(at_source ? directory_->source() : directory_->target());
     if (connection) {
-      Json request;
-      request["command"] = "stop";
-      if ((*connection)->ask(request) && !hurried_) {
+      if ((*connection)->ask(request_json(Request::kStop)) && !hurried_) {
         const auto reply = (*connection)->next(-1, Deadline::after_ns(kHurriedStopNs));
-        if (reply && text_of(*reply, "type") == "error") {
+        if (reply && answer_of(*reply) == Answer::kError) {
           child->terminate();  // it keeps a guest that others rely on; the demo's end is their end
         }
       }
@@ -482,13 +424,13 @@ void Demo::stop_children() {
 }
 
 /// Both sides in one file. The target has written its part before it told of the migration's end.
-int Demo::write_trace(const Json& report, int code) {
+int Demo::write_trace(const Report& report, int code) {
   if (!target_told_ && !hurried_) {
     // How long it may take it to notice a source that gave up.
     (void)watch_->next(signals_.fd(), Deadline::after_ns(kStopTimeoutNs));
   }
   auto target = read_trace(directory_->target_trace());
-  if (!target && text_of(report, "outcome") != "completed") {
+  if (!target && report.outcome != engine::Outcome::kCompleted) {
     target = Json::object();  // a migration that ended early may never have reached it
   }
   if (!target) {
@@ -501,9 +443,9 @@ int Demo::write_trace(const Json& report, int code) {
   return keep_trace(line_.trace, source_trace_, code);
 }
 
-int Demo::finish(const Json& report, int code) {
+int Demo::finish(const Report& report, int code) {
   complain_of_warnings(report);
-  print_to(stdout, line_.json ? json_text(report, 2) + "\n" : report_text(report));
+  print_report(report, line_.json);
   return finish_output(code);
 }
 
@@ -521,19 +463,19 @@ int Demo::no_report(const Error& error) {
   }
   auto failed = failure_report(config_, line_.migration, error, gone ? "unknown" : "request");
   if (gone) {
-    failed["outcome"] = "in_doubt";
+    failed.outcome = engine::Outcome::kInDoubt;
   }
   return finish(failed, code);
 }
 
 /// The exit code when what the report says could not be verified because of `error`.
-int unverified_code(const Json& report, const Error& error) {
+int unverified_code(const Report& report, const Error& error) {
   if (error.code == ErrorCode::kCancelled) {
     return kExitInterrupted;
   }
   // A side that cannot be asked any more leaves the doubt; one that answers and does not hold is
   // wrong.
-  const bool in_doubt = text_of(report, "outcome") == "in_doubt";
+  const bool in_doubt = report.outcome == engine::Outcome::kInDoubt;
   return in_doubt && error.code != ErrorCode::kInternal ? kExitHeld : kExitDamaged;
 }
 
@@ -566,11 +508,8 @@ int Demo::run() {
   if (!verified) {
     complain(verified.error().message());
     code = unverified_code(*report, verified.error());
-    if ((*report)["error"].is_null()) {
-      (*report)["error"] = error_json(verified.error());
-      (*report)["error"].erase("type");
-      (*report)["error"]["side"] = "target";
-      (*report)["error"]["phase"] = "verification";
+    if (!report->error) {
+      report->error = {verified.error(), "target", "verification"};
     }
   }
   if (!line_.trace.empty()) {
@@ -585,7 +524,7 @@ int Demo::run() {
 
 }  // namespace
 
-int demo_command(const CommandLine& line, const Signals& signals) {
+int demo_command(const DemoLine& line, const Signals& signals) {
   Demo demo(line, signals);
   return demo.run();
 }

@@ -5,18 +5,17 @@
 #include <fmt/format.h>
 
 #include "cli/exit_code.h"
-#include "cli/units_text.h"
+#include "cli/output.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "control/migration_request.h"
 #include "control/progress.h"
+#include "control/requests.h"
+#include "control/timeouts.h"
 #include "report/report_json.h"
 #include "report/trace_file.h"
 
 namespace godwit::app {
 namespace {
-
-constexpr std::int64_t kClientTimeoutNs = 10'000'000'000;
 
 /// Asks the migrating process to cancel, over a connection of its own.
 /// A further signal ends the wait for its answer, and stays to be taken.
@@ -25,12 +24,10 @@ void send_cancel(const std::string& control, const Signals& signals) {
   if (!connection) {
     return;
   }
-  Json request;
-  request["command"] = "cancel";
-  if ((*connection)->ask(request)) {
+  if ((*connection)->ask(request_json(Request::kCancel))) {
     if (auto reply = (*connection)->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs));
-        reply && text_of(*reply, "type") == "error") {
-      complain(text_of(*reply, "message"));
+        reply && answer_of(*reply) == Answer::kError) {
+      complain(error_of_json(*reply).message());
     }
   }
 }
@@ -43,15 +40,16 @@ struct Course {
   const char* phase = "control";  ///< "request" once the guest's process has been reached
 };
 
-/// Follows one migration to the message that brings its report; a signal cancels it, and its
+/// Follows one migration to its report; a signal cancels it, and its
 /// outcome is still awaited until the second.
-Result<Json> follow(const CommandLine& line, const Signals& signals, Course& course) {
+Result<Report> follow(const MigrateLine& line, const Signals& signals, Course& course) {
   if (!line.trace.empty()) {
     GODWIT_TRY(check_trace_path(line.trace));
   }
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   course.phase = "request";
-  GODWIT_TRY(connection->ask(encode_request({line.to, line.migration})));
+  GODWIT_TRY(connection->ask(
+      request_json(MigrationRequest{line.to, line.migration, !line.trace.empty()})));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals.fd());
@@ -77,80 +75,37 @@ Result<Json> follow(const CommandLine& line, const Signals& signals, Course& cou
                   "the guest's process ended or closed it before it reported; `godwit status` at "
                   "the target tells whether the guest is there");
     }
-    const auto type = text_of(*message, "type");
-    if (type == "progress") {
-      view.show(*message);
+    const auto type = answer_of(*message);
+    if (type == Answer::kProgress) {
+      view.show(progress_of(*message));
       continue;
     }
     view.finish();
-    if (type == "report") {
+    if (type == Answer::kReport) {
       if (!line.trace.empty()) {
         course.trace = next_trace(*connection, signals.fd());
       }
-      return *message;
+      return report_of(report_answer_of(*message).report);
     }
     return fail(error_of_json(*message));
   }
 }
 
-void print_status(const Json& reply) {
-  auto line = text_of(reply, "state");
-  if (const auto phase = text_of(reply, "phase"); !phase.empty()) {
-    line += fmt::format(" ({})", phase);
-  }
-  for (const char* name : {"kind", "workload", "reason"}) {
-    if (const auto text = text_of(reply, name); !text.empty()) {
-      line += fmt::format(", {} {}", name, text);
-    }
-  }
-  if (reply.contains("memory_bytes")) {
-    line += fmt::format(", {} of {} allocated",
-                        size_text(number_of<std::uint64_t>(reply, "resident_bytes")),
-                        size_text(number_of<std::uint64_t>(reply, "memory_bytes")));
-  }
-  if (const auto missing = number_of(reply, "missing_pages"); missing > 0) {
-    line += fmt::format(", {} pages still at the source", missing);
-  }
-  print_to(stdout, line + "\n");
-}
-
-const char* command_name(Command command) {
-  switch (command) {
-    case Command::kSwitch:
-      return "switch";
-    case Command::kCancel:
-      return "cancel";
-    case Command::kStop:
-      return "stop";
-    default:
-      return "status";
-  }
-}
-
-Result<Json> ask(const CommandLine& line, const Signals& signals) {
-  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
-  Json request;
-  request["command"] = command_name(line.command);
-  GODWIT_TRY(connection->ask(request));
-  GODWIT_TRY_ASSIGN(auto reply,
-                    connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
-  return reply;
-}
-
 }  // namespace
 
-int migrate_command(const CommandLine& line, const Signals& signals) {
+int migrate_command(const MigrateLine& line, const Signals& signals) {
   Course course;
-  const auto message = follow(line, signals, course);
-  if (!message) {
-    const auto& error = message.error();
+  const auto report = follow(line, signals, course);
+  if (!report) {
+    const auto& error = report.error();
     complain(fmt::format("source, phase {}: {}", course.phase, error.message()));
     if (line.json) {
-      auto failed = failure_report(line.config, line.migration, error, course.phase);
+      auto failed = failure_report({}, line.migration, error, course.phase);
       if (course.left || error.code == ErrorCode::kClosed) {
-        failed["outcome"] = "in_doubt";  // whoever knows the outcome was not asked to the end
+        failed.outcome =
+            engine::Outcome::kInDoubt;  // whoever knows the outcome was not asked to the end
       }
-      print_to(stdout, json_text(failed, 2) + "\n");
+      print_report(failed, true);
     }
     switch (error.code) {
       case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
@@ -161,37 +116,14 @@ int migrate_command(const CommandLine& line, const Signals& signals) {
         return course.interrupted ? static_cast<int>(kExitInterrupted) : setup_exit_code(error);
     }
   }
-  const auto report = object_of(*message, "report");
-  complain_of_warnings(report);
-  print_to(stdout, line.json ? json_text(report, 2) + "\n" : report_text(report));
-  auto code = exit_code_of(report);
+  complain_of_warnings(*report);
+  print_report(*report, line.json);
+  auto code = exit_code_of(*report);
   if (!line.trace.empty()) {
     code = keep_trace(line.trace, course.trace, code);
   }
   return finish_output(
       course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);
-}
-
-int client_command(const CommandLine& line, const Signals& signals) {
-  const auto reply = ask(line, signals);
-  if (!reply) {
-    complain(reply.error().message());
-    if (line.json) {
-      print_to(stdout, json_text(error_json(reply.error())) + "\n");
-    }
-    return reply.error().code == ErrorCode::kCancelled ? kExitInterrupted : kExitEnvironment;
-  }
-  if (line.json) {
-    print_to(stdout, json_text(*reply) + "\n");
-  }
-  if (text_of(*reply, "type") == "error") {
-    complain(text_of(*reply, "message"));
-    return kExitFailed;
-  }
-  if (!line.json && line.command == Command::kStatus) {
-    print_status(*reply);
-  }
-  return finish_output(kExitOk);
 }
 
 }  // namespace godwit::app

@@ -8,27 +8,20 @@
 
 #include "cli/advice.h"
 #include "cli/exit_code.h"
+#include "cli/output.h"
 #include "commands/commands.h"
 #include "control/control_socket.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/huge_pages.h"
 #include "service/guest_service.h"
 
 namespace godwit::app {
 namespace {
 
-Status run(const CommandLine& line, const Signals& signals) {
-  auto config = line.config;
-  std::string note;
-  GODWIT_TRY_ASSIGN(config.kind, resolve_kind(line.guest, note));
-  if (!note.empty()) {
-    print_to(stderr, note + "\n");
-  }
-  std::string transport_note;
-  GODWIT_TRY(resolve_transport(line.transport, transport_note));
-  if (!transport_note.empty()) {
-    print_to(stderr, transport_note + "\n");
-  }
+Status run(const RunLine& line, const Signals& signals) {
+  auto config = line.guest.config;
+  GODWIT_TRY_ASSIGN(config.kind, announce_kind(line.guest.choice));
+  GODWIT_TRY(announce_transport(line.transport));
   if (config.backing == vmm::Backing::kHugetlb) {
     GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
   }
@@ -54,7 +47,7 @@ Status run(const CommandLine& line, const Signals& signals) {
 
 }  // namespace
 
-int run_command(const CommandLine& line, const Signals& signals) {
+int run_command(const RunLine& line, const Signals& signals) {
   if (auto status = run(line, signals); !status) {
     complain(advised(status.error()).message());
     return setup_exit_code(status.error());

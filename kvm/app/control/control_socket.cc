@@ -16,6 +16,9 @@
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
 
+#include "control/requests.h"
+#include "control/timeouts.h"
+
 namespace godwit::app {
 namespace {
 
@@ -25,8 +28,6 @@ constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
 /// A thread each: those who watch a guest are few.
 constexpr std::size_t kClientsMax = 64;
-constexpr timeval kSendTimeout{5, 0};
-constexpr std::int64_t kTraceNs = 10'000'000'000;  ///< for the source to send one
 
 Result<Fd> open_spare() {
   Fd fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -38,11 +39,7 @@ Result<Fd> open_spare() {
 
 /// Tells a client why it is not answered.
 void refuse(ControlConnection& client, const std::string& why) {
-  Json json;
-  json["type"] = "error";
-  json["code"] = error_code_name(ErrorCode::kIo);
-  json["message"] = why;
-  [[maybe_unused]] const auto sent = client.send(json);
+  [[maybe_unused]] const auto sent = client.send(error_json(make_error(ErrorCode::kIo, "", why)));
 }
 
 /// Errors: kProtocol.
@@ -140,15 +137,15 @@ void ControlConnection::stop_receiving() {
 }
 
 Result<Json> next_trace(ControlConnection& source, int interrupt_fd) {
-  auto message = source.next(interrupt_fd, Deadline::after_ns(kTraceNs));
-  if (message && text_of(*message, "type") != "trace") {
+  auto message = source.next(interrupt_fd, Deadline::after_ns(kTraceTimeoutNs));
+  if (message && answer_of(*message) != Answer::kTrace) {
     message = fail(ErrorCode::kProtocol, "", "the source sent no trace");
   }
   if (!message) {
     message.error().operation = "--trace";
     return message;
   }
-  return object_of(*message, "trace");
+  return trace_of(*message);
 }
 
 // ------------------------------------------------------------------------------------------ server
@@ -232,7 +229,7 @@ void ControlServer::accept_one() {
     }
     return;
   }
-  // Who asks and then does not read must not keep this process from ending.
+  constexpr timeval kSendTimeout{kSendTimeoutSeconds, 0};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
   const std::lock_guard lock(mutex_);
   if (clients_.size() == kClientsMax) {

@@ -10,7 +10,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/units.h"
 
-#include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/units_text.h"
 
 namespace godwit::app {
@@ -29,26 +29,25 @@ std::string bar(std::uint64_t done, std::uint64_t left) {
 
 ProgressView::ProgressView() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
-void ProgressView::show(const Json& progress) {
-  const auto phase = text_of(progress, "phase");
+void ProgressView::show(const engine::Progress& progress) {
+  const auto& phase = progress.phase;
   const auto now = monotonic_ns();
   if (!terminal_ && phase == last_phase_ && now - last_ns_ < kPlainIntervalNs) {
     return;
   }
   last_phase_ = phase;
   last_ns_ = now;
-  const auto sent = number_of<std::uint64_t>(progress, "sent_pages");
-  const auto left = number_of<std::uint64_t>(progress, "remaining_pages");
+  const auto left = progress.remaining_pages;
   auto line = fmt::format("{:<14} round {:<2} {:>11}/s  {:>10} left",
                           phase,
-                          number_of(progress, "round"),
-                          size_text(number_of<std::uint64_t>(progress, "bytes_per_s")),
+                          progress.round,
+                          size_text(progress.bytes_per_s),
                           size_text(left * kPageBytes));
-  if (const auto eta = number_of(progress, "eta_ns", std::int64_t{-1}); eta >= 0) {
-    line += fmt::format("  about {} to go", duration_text(eta));
+  if (progress.eta_ns >= 0) {
+    line += fmt::format("  about {} to go", duration_text(progress.eta_ns));
   }
   if (terminal_) {
-    print_to(stderr, fmt::format("\r\x1b[K{} {}", bar(sent, left), line));
+    print_to(stderr, fmt::format("\r\x1b[K{} {}", bar(progress.sent_pages, left), line));
     drawn_ = true;
   } else {
     print_to(stderr, line + "\n");

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
-#include "godwit/json/json.h"
+#include "godwit/engine/report.h"
 
 namespace godwit::app {
 
@@ -11,7 +12,7 @@ namespace godwit::app {
 class ProgressView {
  public:
   ProgressView();
-  void show(const Json& progress);
+  void show(const engine::Progress& progress);
   /// Ends the bar's line.
   void finish();
 

@@ -4,7 +4,7 @@
 
 namespace godwit::app {
 
-Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const FaultSpec& spec) {
+Result<engine::Injection> plan_injection(const vmm::GuestConfig& config, const PlantedFault& spec) {
   engine::Injection injection;
   injection.fault = spec.fault;
   injection.delay_ns = spec.delay_ns;

@@ -25,7 +25,7 @@
 #include "godwit/uffd/uffd.h"
 
 #include "cli/units_text.h"
-#include "host/environment.h"
+#include "host/memory.h"
 
 // Plain sockets and plain loops on purpose: a floor must not contain the code that is measured
 // against it.

@@ -8,7 +8,7 @@
 #include "godwit/kvm/vm.h"
 #include "godwit/vmm/guest.h"
 
-#include "host/environment.h"
+#include "host/memory.h"
 
 namespace godwit::app {
 

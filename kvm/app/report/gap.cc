@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <utility>
 
 #include <fmt/format.h>
-
-#include "cli/exit_code.h"
-#include "cli/units_text.h"
 
 namespace godwit::app {
 namespace {
@@ -23,51 +20,38 @@ struct Gap {
   std::int64_t clock_error_ns = 0;
 };
 
-Gap largest_gap(const Json& telemetry) {
+Gap largest_gap(const vmm::GuestTelemetry& telemetry) {
   Gap gap;
-  const auto hz = number_of<double>(telemetry, "counter_hz", 1e9);
-  const auto found = telemetry.find("vcpus");
-  if (found == telemetry.end() || !found->is_array()) {
-    return gap;
-  }
-  for (const auto& vcpu : *found) {
-    const auto first = number_of(vcpu, "first_step_ns");
-    const auto previous = number_of(vcpu, "previous_step_ns");
-    if (first == 0 || previous == 0) {
+  const auto hz = static_cast<double>(telemetry.counter_hz);
+  for (const auto& vcpu : telemetry.vcpus) {
+    if (vcpu.first_step_ns == 0 || vcpu.previous_step_ns == 0) {
       continue;
     }
-    const auto ns = first - previous;
-    const auto ticks = number_of<std::uint64_t>(vcpu, "first_counter") -
-                       number_of<std::uint64_t>(vcpu, "previous_counter");
+    const auto ns = vcpu.first_step_ns - vcpu.previous_step_ns;
+    const auto ticks = vcpu.first_counter - vcpu.previous_counter;
     const auto by_counter = static_cast<double>(static_cast<std::int64_t>(ticks)) * 1e9 / hz;
     const auto error = std::llround(std::fabs(by_counter - static_cast<double>(ns)));
     gap.clock_error_ns = std::max<std::int64_t>(gap.clock_error_ns, error);
     if (ns > gap.ns) {
       gap.ns = ns;
-      gap.first_step_here_ns = number_of(vcpu, "first_step_here_ns");
+      gap.first_step_here_ns = vcpu.first_step_here_ns;
     }
   }
   return gap;
 }
 
-std::int64_t largest_step(const Json& telemetry) {
+std::int64_t largest_step(const vmm::GuestTelemetry& telemetry) {
   std::int64_t largest = 0;
-  const auto found = telemetry.find("vcpus");
-  if (found != telemetry.end() && found->is_array()) {
-    for (const auto& vcpu : *found) {
-      largest = std::max(largest, number_of(vcpu, "largest_step_ns"));
-    }
+  for (const auto& vcpu : telemetry.vcpus) {
+    largest = std::max(largest, vcpu.largest_step_ns);
   }
   return largest;
 }
 
-std::uint64_t steps(const Json& telemetry) {
+std::uint64_t steps(const vmm::GuestTelemetry& telemetry) {
   std::uint64_t sum = 0;
-  const auto found = telemetry.find("vcpus");
-  if (found != telemetry.end() && found->is_array()) {
-    for (const auto& vcpu : *found) {
-      sum += number_of<std::uint64_t>(vcpu, "steps");
-    }
+  for (const auto& vcpu : telemetry.vcpus) {
+    sum += vcpu.steps;
   }
   return sum;
 }
@@ -76,74 +60,62 @@ std::uint64_t steps(const Json& telemetry) {
 /// wrong. The guest cannot time the faults that lie outside of its touches (code, stack, page
 /// tables), so the first step's faults are what it took from the moment when its vCPU was told to
 /// run; what went before is the engine's, and must be in the downtime.
-void check_consistency(Json& report, const Gap& gap, std::int64_t mean_step_ns) {
-  const auto idle = text_of(object_of(report, "guest"), "workload") == "idle";
+void check_consistency(Report& report, const Gap& gap, std::int64_t mean_step_ns) {
+  const bool idle = report.guest.workload == vmm::workload_name(vmm::Workload::kIdle);
   const auto allowed =
       2 * std::max(idle ? kIdleStepNs : kBusyStepNs, mean_step_ns) + gap.first_step_here_ns;
-  const auto beyond = gap.ns - number_of(report, "downtime_ns");
+  const auto beyond = gap.ns - report.downtime_ns;
   if (beyond >= 0 && beyond <= allowed) {
     return;
   }
-  const auto text = fmt::format(
-      "guest_gap_ns - downtime_ns is {} ns; 0 to {} ns (two steps and the first step's "
-      "faults) were expected",
-      beyond,
-      allowed);
-  report["warnings"].push_back(text);
+  report.warnings.push_back(
+      fmt::format("guest_gap_ns - downtime_ns is {} ns; 0 to {} ns (two steps and the first step's "
+                  "faults) were expected",
+                  beyond,
+                  allowed));
 }
 
-void name_damage(Json& report, const char* side, const std::string& message) {
-  if (!report["error"].is_null()) {
-    return;  // what ended the migration says more
+/// What ended the migration says more.
+void name_damage(Report& report, const char* side, std::string message) {
+  if (!report.error) {
+    report.error = {make_error(ErrorCode::kGuest, "", std::move(message)), side, "verification"};
   }
-  Json error;
-  error["code"] = "guest";
-  error["side"] = side;
-  error["phase"] = "verification";
-  error["message"] = message;
-  report["error"] = std::move(error);
 }
 
 }  // namespace
 
-void merge_target(Json& report, const Json& source, const Json& target) {
-  const auto telemetry = object_of(target, "telemetry");
-  const auto gap = largest_gap(telemetry);
-  report["guest_gap_ns"] = gap.ns;
-  report["clock_error_ns"] = gap.clock_error_ns;
-  report["largest_stall_ns"] = std::max({gap.ns, largest_step(source), largest_step(telemetry)});
-  report["guest_faults"] = object_of(telemetry, "slow_touches");
-  report["guest"]["steps"] = steps(telemetry);
-  report["overhead_bytes"]["target"] = number_of<std::uint64_t>(target, "overhead_bytes");
-  report["page_table_bytes"]["target"] = number_of<std::uint64_t>(target, "page_table_bytes");
-  check_consistency(report, gap, number_of(source, "mean_step_ns"));
+void add_target(Report& report, const ReportAnswer& source, const TelemetryAnswer& target) {
+  const auto gap = largest_gap(target.telemetry);
+  report.guest_gap_ns = gap.ns;
+  report.clock_error_ns = gap.clock_error_ns;
+  report.largest_stall_ns =
+      std::max({gap.ns, largest_step(source.telemetry), largest_step(target.telemetry)});
+  report.guest_faults = summarize(target.telemetry.slow_touches);
+  report.guest.steps = steps(target.telemetry);
+  report.overhead_bytes.target = target.memory.overhead;
+  report.page_table_bytes.target = target.memory.page_tables;
+  check_consistency(report, gap, source.mean_step_ns);
 }
 
-void merge_sweep(Json& report, const Json& answer) {
-  const auto sweep = object_of(answer, "sweep");
-  const auto telemetry = object_of(answer, "telemetry");
-  const auto mismatches = number_of<std::uint64_t>(sweep, "mismatches");
-  const auto errors = number_of<std::uint64_t>(telemetry, "guest_errors");
-  const char* side = text_of(report, "outcome") == "completed" ? "target" : "source";
-  auto& verified = report["verified"];
-  verified["pages_expected"] = number_of<std::uint64_t>(sweep, "pages_expected");
-  verified["pages_checked"] = number_of<std::uint64_t>(sweep, "pages_checked");
-  verified["mismatches"] = mismatches;
-  verified["guest_errors"] = errors;
-  if (mismatches > 0) {
-    auto text = fmt::format("{} pages are damaged, the first is page {}",
-                            mismatches,
-                            number_of<std::uint64_t>(sweep, "first_bad_page"));
-    if (const auto first = text_of(telemetry, "first_error"); !first.empty()) {
-      text += "; the guest's first error: " + first;
+void add_sweep(Report& report, const SweepAnswer& answer) {
+  const auto& sweep = answer.sweep;
+  const auto& telemetry = answer.telemetry;
+  const char* side = report.outcome == engine::Outcome::kCompleted ? "target" : "source";
+  report.verified = {.pages_expected = sweep.pages_expected,
+                     .pages_checked = sweep.pages_checked,
+                     .mismatches = sweep.mismatches,
+                     .guest_errors = telemetry.guest_errors};
+  if (sweep.mismatches > 0) {
+    auto text = fmt::format(
+        "{} pages are damaged, the first is page {}", sweep.mismatches, sweep.first_bad_page);
+    if (!telemetry.first_error.empty()) {
+      text += "; the guest's first error: " + telemetry.first_error;
     }
-    name_damage(report, side, text);
-  } else if (errors > 0) {
-    name_damage(report, side, text_of(telemetry, "first_error"));
-  } else if (number_of<std::uint64_t>(sweep, "pages_checked") !=
-             number_of<std::uint64_t>(sweep, "pages_expected")) {
-    verified["mismatches"] = number_of<std::uint64_t>(sweep, "pages_expected") -
-                             number_of<std::uint64_t>(sweep, "pages_checked");
+    name_damage(report, side, std::move(text));
+  } else if (telemetry.guest_errors > 0) {
+    name_damage(report, side, telemetry.first_error);
+  } else if (sweep.pages_checked != sweep.pages_expected) {
+    report.verified.mismatches = sweep.pages_expected - sweep.pages_checked;
     name_damage(report, side, "the sweep left pages out");
   }
 }

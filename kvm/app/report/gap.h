@@ -1,15 +1,17 @@
 #pragma once
 
-#include "godwit/json/json.h"
+#include "godwit/vmm/guest.h"
+
+#include "control/requests.h"
+#include "report/report.h"
 
 namespace godwit::app {
 
 /// Completes the source's report by what the side that runs the guest now says: gap, stall, clock,
-/// faults, memory. `source` is the source's telemetry; `target` the target's answer to "telemetry".
-void merge_target(Json& report, const Json& source, const Json& target);
+/// faults, memory.
+void add_target(Report& report, const ReportAnswer& source, const TelemetryAnswer& target);
 
-/// Enters what a sweep found; `telemetry` is the swept guest's. Names a damaged page or register in
-/// `error`.
-void merge_sweep(Json& report, const Json& answer);
+/// Enters what a sweep found, and names a damaged page or register as the report's error.
+void add_sweep(Report& report, const SweepAnswer& answer);
 
 }  // namespace godwit::app

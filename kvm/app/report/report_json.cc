@@ -1,322 +1,219 @@
 #include "report/report_json.h"
 
-#include <algorithm>
+#include <cstdio>
+#include <string>
 
-#include <fmt/format.h>
+#include "godwit/json/members.h"
 
-#include "godwit/base/thread.h"
-#include "godwit/vmm/damage.h"
-#include "godwit/wire/format.h"
-
-#include "cli/advice.h"
-#include "cli/exit_code.h"
+#include "cli/output.h"
+#include "report/report_text.h"
 
 namespace godwit::app {
 namespace {
 
-const char* outcome_name(engine::Outcome outcome) {
-  switch (outcome) {
-    case engine::Outcome::kCompleted:
-      return "completed";
-    case engine::Outcome::kCancelled:
-      return "cancelled";
-    case engine::Outcome::kInDoubt:
-      return "in_doubt";
-    case engine::Outcome::kFailed:
-      return "failed";
+using app::visit;  // those of control/requests.h, beside the ones here
+
+template <typename Members>
+void visit(Members& in, LatencySummary& summary) {
+  in.value("count", summary.count);
+  in.value("p50_ns", summary.p50_ns);
+  in.value("p99_ns", summary.p99_ns);
+  in.value("p999_ns", summary.p999_ns);
+  in.value("max_ns", summary.max_ns);
+  in.pairs("buckets", summary.buckets);
+}
+
+template <typename Members>
+void visit(Members& in, engine::RoundReport& round) {
+  in.value("pages", round.pages);
+  in.value("bytes", round.bytes);
+  in.value("ns", round.ns);
+  in.value("dirtied_pages", round.dirtied_pages);
+}
+
+template <typename Members>
+void visit(Members& in, Floors& floors) {
+  auto memcpy_bytes_per_s = static_cast<std::uint64_t>(floors.memcpy_bytes_per_s);
+  auto stream_bytes_per_s = static_cast<std::uint64_t>(floors.stream_bytes_per_s);
+  in.value("memcpy_bytes_per_s", memcpy_bytes_per_s);
+  in.value("stream_bytes_per_s", stream_bytes_per_s);
+  in.value("roundtrip_4k_ns", floors.roundtrip_4k_ns);
+  in.value("uffd_wake_ns", floors.uffd_wake_ns);
+  in.value("fresh_page_ns", floors.fresh_page_ns);
+  in.value("stall_ns", floors.stall_ns);
+  if constexpr (Members::kReads) {
+    floors.memcpy_bytes_per_s = static_cast<double>(memcpy_bytes_per_s);
+    floors.stream_bytes_per_s = static_cast<double>(stream_bytes_per_s);
   }
-  return "failed";
 }
 
-Json guest_json(const vmm::GuestConfig& config, const vmm::GuestTelemetry& telemetry) {
-  std::uint64_t steps = 0;
-  for (const auto& vcpu : telemetry.vcpus) {
-    steps += vcpu.steps;
-  }
-  Json json;
-  json["kind"] = vmm::kind_name(config.kind);
-  json["memory_bytes"] = config.memory_bytes;
-  json["populated_bytes"] = config.populated_bytes;
-  json["working_set_bytes"] = config.working_set_bytes;
-  json["vcpus"] = config.vcpus;
-  json["workload"] = vmm::workload_name(config.workload);
-  json["steps"] = steps;
-  return json;
+template <typename Members>
+void visit(Members& in, Report::Planted& planted) {
+  in.value("kind", planted.kind);
+  in.nullable("page", planted.page);
 }
 
-void add_times(Json& json, const engine::MigrationReport& report) {
-  json["total_ns"] = report.total_ns;
-  json["setup_ns"] = report.setup_ns;
-  json["precopy_ns"] = report.precopy_ns;
-  json["downtime_ns"] = report.downtime_ns;
-  json["postcopy_ns"] = report.postcopy_ns;
-  json["prealloc_ns"] = report.target.prealloc_ns;
-  Json parts;
-  parts["quiesce"] = report.parts.quiesce;
-  parts["final_sync"] = report.parts.final_sync;
-  parts["state_save"] = report.parts.state_save;
-  parts["state_transfer"] = report.parts.state_transfer;
-  parts["state_load"] = report.parts.state_load;
-  parts["resume"] = report.parts.resume;
-  json["downtime_parts_ns"] = std::move(parts);
-  json["downtime_limit_met"] = report.downtime_limit_met;
+template <typename Members, typename Sides>
+void visit_sides(Members& in, const char* name, Sides& sides) {
+  in.object(name, [&](auto& inside) {
+    inside.value("source", sides.source);
+    inside.value("target", sides.target);
+  });
 }
 
-std::int64_t largest_stall(const vmm::GuestTelemetry& telemetry) {
-  std::int64_t largest = 0;
-  for (const auto& vcpu : telemetry.vcpus) {
-    largest = std::max(largest, vcpu.largest_step_ns);
-  }
-  return largest;
+template <typename Members>
+void visit(Members& in, Report::Timeline& timeline) {
+  in.value("interval_ns", timeline.interval_ns);
+  in.value("start_ns", timeline.start_ns);
+  in.values("touches", timeline.touches);
 }
 
-Json pages_json(const engine::MigrationReport& report) {
-  Json json;
-  json["total"] = report.pages_total;
-  json["populated"] = report.pages_populated;
-  json["zero"] = report.pages_zero;
-  json["sent"] = report.pages_sent;
-  json["resent"] = report.pages_resent;
-  json["demand"] = report.pages_demand;
-  json["background"] = report.pages_background;
-  json["overtaken"] = report.pages_overtaken;
-  json["sent_twice_after_switch"] = report.pages_sent_twice;
-  json["prefetched"] = report.pages_prefetched;
-  json["retracted"] = report.target.retracted;
-  json["retracted_at_switch"] = report.target.retracted_at_switch;
-  return json;
+template <typename Members>
+void visit(Members& in, Report::Phase& phase) {
+  in.value("name", phase.name);
+  in.value("start_ns", phase.start_ns);
+  in.value("end_ns", phase.end_ns);
 }
 
-Json rounds_json(const std::vector<engine::RoundReport>& rounds) {
-  auto json = Json::array();
-  for (const auto& round : rounds) {
-    Json entry;
-    entry["pages"] = round.pages;
-    entry["bytes"] = round.bytes;
-    entry["ns"] = round.ns;
-    entry["dirtied_pages"] = round.dirtied_pages;
-    json.push_back(std::move(entry));
-  }
-  return json;
+/// Any of those above.
+constexpr auto kEach = [](auto& in, auto& part) { visit(in, part); };
+
+template <typename Members>
+void visit(Members& in, Report::Course& course) {
+  in.nullable("timeline", course.timeline, kEach);
+  in.list("phases", course.phases, kEach);
+  in.nullable("recovery_ns", course.recovery_ns);
+  in.nullable("valley", course.valley);
 }
 
-Json floors_json(const std::optional<Floors>& floors) {
-  if (!floors) {
-    return nullptr;
-  }
-  Json json;
-  json["memcpy_bytes_per_s"] = static_cast<std::uint64_t>(floors->memcpy_bytes_per_s);
-  json["stream_bytes_per_s"] = static_cast<std::uint64_t>(floors->stream_bytes_per_s);
-  json["roundtrip_4k_ns"] = floors->roundtrip_4k_ns;
-  json["uffd_wake_ns"] = floors->uffd_wake_ns;
-  json["fresh_page_ns"] = floors->fresh_page_ns;
-  json["stall_ns"] = floors->stall_ns;
-  return json;
+template <typename Members>
+void visit(Members& in, Report::Held& held) {
+  const auto status_with_type = [](auto& inside, StatusAnswer& status) {
+    std::string type = "reply";  // as status_json() writes it
+    inside.value("type", type);
+    visit(inside, status);
+  };
+  in.optional("source", held.source, status_with_type);
+  in.optional("target", held.target, status_with_type);
 }
 
-Json injected_json(const ReportInput& input) {
-  if (input.settings.inject.fault == engine::InjectedFault::kNone) {
-    return nullptr;
-  }
-  Json json;
-  json["kind"] = fault_name(input.settings.inject.fault);
-  json["page"] = nullptr;  // for faults that hit no page
-  if (input.migration.injected_page) {
-    json["page"] = vmm::global_page(input.config, *input.migration.injected_page);
-  }
-  return json;
+template <typename Members>
+void visit_times(Members& in, Report& report) {
+  in.value("total_ns", report.total_ns);
+  in.value("setup_ns", report.setup_ns);
+  in.value("precopy_ns", report.precopy_ns);
+  in.value("downtime_ns", report.downtime_ns);
+  in.value("postcopy_ns", report.postcopy_ns);
+  in.value("prealloc_ns", report.prealloc_ns);
+  in.object("downtime_parts_ns", [&](auto& parts) {
+    parts.value("quiesce", report.downtime_parts.quiesce);
+    parts.value("final_sync", report.downtime_parts.final_sync);
+    parts.value("state_save", report.downtime_parts.state_save);
+    parts.value("state_transfer", report.downtime_parts.state_transfer);
+    parts.value("state_load", report.downtime_parts.state_load);
+    parts.value("resume", report.downtime_parts.resume);
+  });
+  in.value("downtime_limit_met", report.downtime_limit_met);
+  in.value("guest_gap_ns", report.guest_gap_ns);
+  in.value("largest_stall_ns", report.largest_stall_ns);
+  in.value("clock_error_ns", report.clock_error_ns);
 }
 
-Json both(std::uint64_t source) {
-  Json json;
-  json["source"] = source;
-  json["target"] = 0;
-  return json;
+template <typename Members>
+void visit_traffic(Members& in, Report& report) {
+  in.object("bytes", [&](auto& bytes) {
+    bytes.value("wire", report.bytes.wire);
+    bytes.value("page_payload", report.bytes.page_payload);
+    bytes.value("urgent", report.bytes.urgent);
+    bytes.value("control", report.bytes.control);
+  });
+  in.object("pages", [&](auto& pages) {
+    pages.value("total", report.pages.total);
+    pages.value("populated", report.pages.populated);
+    pages.value("zero", report.pages.zero);
+    pages.value("sent", report.pages.sent);
+    pages.value("resent", report.pages.resent);
+    pages.value("demand", report.pages.demand);
+    pages.value("background", report.pages.background);
+    pages.value("overtaken", report.pages.overtaken);
+    pages.value("sent_twice_after_switch", report.pages.sent_twice_after_switch);
+    pages.value("prefetched", report.pages.prefetched);
+    pages.value("retracted", report.pages.retracted);
+    pages.value("retracted_at_switch", report.pages.retracted_at_switch);
+  });
+  in.object("faults", [&](auto& inside) { visit(inside, report.faults); });
+  in.object("guest_faults", [&](auto& inside) { visit(inside, report.guest_faults); });
+  in.list("rounds", report.rounds, kEach);
 }
 
-void add_placement(Json& json, const ReportInput& input) {
-  const auto& report = input.migration;
-  json["transport"] = report.transport;
-  json["dirty_source"] = report.dirty_source;
-  json["placement"] = report.target.placement;
-  json["backing"] = vmm::backing_name(input.config.backing);
-  json["channels"] = report.channels;
-  json["congestion"] = report.congestion.empty() ? input.settings.congestion : report.congestion;
-  Json cpu;
-  cpu["source"] = input.cpu_ns;
-  cpu["target"] = report.target.cpu_ns;
-  json["cpu_ns"] = std::move(cpu);
-  json["overhead_bytes"] = both(input.memory.overhead);
-  json["page_table_bytes"] = both(input.memory.page_tables);
-}
-
-/// What a host that forbids nice -20 means for the figures.
-std::string scheduling_warning(const char* side) {
-  return fmt::format(
-      "{}: threads that a guest waits for run without their priority (nice -20 is not permitted: "
-      "CAP_SYS_NICE); stalls may be longer",
-      side);
+template <typename Members>
+void visit(Members& in, Report& report) {
+  std::string schema = kReportSchema;
+  in.value("schema", schema);
+  in.named("outcome", report.outcome, kOutcomeNames);
+  in.nullable("error", report.error, kEach);
+  in.value("mode", report.mode);
+  in.object("versions", [&](auto& versions) {
+    versions.value("godwit", report.godwit_version);
+    versions.value("protocol", report.protocol_version);
+  });
+  in.value("seed", report.seed);
+  in.object("guest", [&](auto& guest) {
+    guest.value("kind", report.guest.kind);
+    guest.value("memory_bytes", report.guest.memory_bytes);
+    guest.value("populated_bytes", report.guest.populated_bytes);
+    guest.value("working_set_bytes", report.guest.working_set_bytes);
+    guest.value("vcpus", report.guest.vcpus);
+    guest.value("workload", report.guest.workload);
+    guest.value("steps", report.guest.steps);
+  });
+  visit_times(in, report);
+  visit_traffic(in, report);
+  in.nullable("floors", report.floors, kEach);
+  in.object("verified", [&](auto& verified) {
+    verified.value("pages_expected", report.verified.pages_expected);
+    verified.value("pages_checked", report.verified.pages_checked);
+    verified.value("mismatches", report.verified.mismatches);
+    verified.value("guest_errors", report.verified.guest_errors);
+  });
+  in.nullable("injected", report.planted, kEach);
+  in.texts("warnings", report.warnings);
+  in.value("transport", report.transport);
+  in.value("dirty_source", report.dirty_source);
+  in.value("placement", report.placement);
+  in.value("backing", report.backing);
+  in.value("channels", report.channels);
+  in.value("congestion", report.congestion);
+  visit_sides(in, "cpu_ns", report.cpu_ns);
+  visit_sides(in, "overhead_bytes", report.overhead_bytes);
+  visit_sides(in, "page_table_bytes", report.page_table_bytes);
 }
 
 }  // namespace
 
-Json summarize(const Histogram& histogram) {
-  Json json;
-  json["count"] = histogram.count();
-  json["p50_ns"] = histogram.quantile(0.5);
-  json["p99_ns"] = histogram.quantile(0.99);
-  json["p999_ns"] = histogram.quantile(0.999);
-  json["max_ns"] = histogram.max();
-  auto buckets = Json::array();
-  for (const auto& [bucket, count] : histogram.buckets()) {
-    buckets.push_back(Json::array({histogram.upper_ns(bucket), count}));
+Json report_json(Report report) {
+  MemberWriter in;
+  visit(in, report);
+  if (report.course) {
+    visit(in, *report.course);
   }
-  json["buckets"] = std::move(buckets);
-  return json;
+  in.optional("held", report.held, [](auto& inside, auto& held) { visit(inside, held); });
+  return in.take();
 }
 
-Json telemetry_json(const vmm::GuestTelemetry& telemetry) {
-  auto vcpus = Json::array();
-  for (const auto& vcpu : telemetry.vcpus) {
-    Json entry;
-    entry["steps"] = vcpu.steps;
-    entry["last_step_ns"] = vcpu.last_step_ns;
-    entry["last_counter"] = vcpu.last_counter;
-    entry["first_step_ns"] = vcpu.first_step_ns;
-    entry["first_counter"] = vcpu.first_counter;
-    entry["first_step_faults_ns"] = vcpu.first_step_faults_ns;
-    entry["first_step_here_ns"] = vcpu.first_step_here_ns;
-    entry["previous_step_ns"] = vcpu.previous_step_ns;
-    entry["previous_counter"] = vcpu.previous_counter;
-    entry["largest_step_ns"] = vcpu.largest_step_ns;
-    vcpus.push_back(std::move(entry));
+Report report_of(const Json& json) {
+  Report report;
+  MemberReader in(json);
+  visit(in, report);
+  if (json.contains("timeline")) {
+    visit(in, report.course.emplace());
   }
-  Json json;
-  json["vcpus"] = std::move(vcpus);
-  json["counter_hz"] = telemetry.counter_hz;
-  json["guest_errors"] = telemetry.guest_errors;
-  json["first_error"] = telemetry.first_error;
-  json["step_holes"] = telemetry.step_holes;
-  json["slow_touches"] = summarize(telemetry.slow_touches);
-  return json;
-}
-
-Json end_error_json(const std::optional<engine::EndError>& end) {
-  if (!end) {
-    return nullptr;
-  }
-  Json json;
-  json["code"] = error_code_name(end->error.code);
-  json["side"] = end->side;
-  json["phase"] = end->phase;
-  json["message"] = advised(end->error).message();
-  return json;
-}
-
-Json sweep_json(const vmm::SweepResult& result) {
-  Json json;
-  json["pages_expected"] = result.pages_expected;
-  json["pages_checked"] = result.pages_checked;
-  json["mismatches"] = result.mismatches;
-  json["first_bad_page"] = result.first_bad_page;
-  return json;
-}
-
-Json error_json(const Error& error) {
-  Json json;
-  json["type"] = "error";
-  json["code"] = error_code_name(error.code);
-  json["message"] = advised(error).message();
-  return json;
-}
-
-Error error_of_json(const Json& json) {
-  const auto name = text_of(json, "code");
-  for (int i = 1; i <= static_cast<int>(ErrorCode::kInternal); ++i) {
-    const auto code = static_cast<ErrorCode>(i);
-    if (error_code_name(code) == name) {
-      return make_error(code, "", text_of(json, "message"));
-    }
-  }
-  return make_error(ErrorCode::kProtocol, "control socket", "the answer is none that is known");
-}
-
-Json make_report(const ReportInput& input) {
-  const auto& report = input.migration;
-  Json json;
-  json["schema"] = kReportSchema;
-  json["outcome"] = outcome_name(report.outcome);
-  json["error"] = end_error_json(report.error);
-  json["mode"] = engine::mode_name(input.settings.source.mode);
-  Json versions;
-  versions["godwit"] = kGodwitVersion;
-  versions["protocol"] = wire::kProtocolVersion;
-  json["versions"] = std::move(versions);
-  json["seed"] = input.config.seed;
-  json["guest"] = guest_json(input.config, input.telemetry);
-  add_times(json, report);
-  json["guest_gap_ns"] = 0;
-  json["largest_stall_ns"] = largest_stall(input.telemetry);
-  json["clock_error_ns"] = 0;
-  Json bytes;
-  bytes["wire"] = report.wire_bytes;
-  bytes["page_payload"] = report.payload_bytes;
-  bytes["urgent"] = report.urgent_bytes;
-  bytes["control"] = report.control_bytes;
-  json["bytes"] = std::move(bytes);
-  json["pages"] = pages_json(report);
-  json["faults"] = summarize(report.target.faults);
-  json["guest_faults"] = summarize(input.telemetry.slow_touches);
-  json["rounds"] = rounds_json(report.rounds);
-  json["floors"] = floors_json(input.floors);
-  Json verified;
-  verified["pages_expected"] = 0;
-  verified["pages_checked"] = 0;
-  verified["mismatches"] = 0;
-  verified["guest_errors"] = input.telemetry.guest_errors;
-  json["verified"] = std::move(verified);
-  json["injected"] = injected_json(input);
-  if (scheduling_degraded()) {
-    json["warnings"].push_back(scheduling_warning("source"));
-  }
-  if (report.target.scheduling_degraded) {
-    json["warnings"].push_back(scheduling_warning("target"));
-  }
-  add_placement(json, input);
-  return json;
-}
-
-Json failure_report(const vmm::GuestConfig& config,
-                    const MigrationSettings& settings,
-                    const Error& error,
-                    const std::string& phase) {
-  ReportInput input;
-  input.config = config;
-  input.settings = settings;
-  input.migration.outcome =
-      error.code == ErrorCode::kCancelled ? engine::Outcome::kCancelled : engine::Outcome::kFailed;
-  input.migration.error = engine::EndError{error, "source", phase};
-  auto report = make_report(input);
-  if (settings.timeline) {
-    // Nobody is left to tell it.
-    report["timeline"] = nullptr;
-    report["phases"] = Json::array();
-    report["recovery_ns"] = nullptr;
-    report["valley"] = nullptr;
-  }
+  in.optional("held", report.held, [](auto& inside, auto& held) { visit(inside, held); });
   return report;
 }
 
-int exit_code_of(const Json& report) {
-  const auto outcome = text_of(report, "outcome");
-  if (outcome == "in_doubt") {
-    return kExitHeld;
-  }
-  const auto verified = object_of(report, "verified");
-  if (number_of(verified, "mismatches") != 0 || number_of(verified, "guest_errors") != 0) {
-    return kExitDamaged;
-  }
-  return outcome == "completed" ? kExitOk : kExitFailed;
+void print_report(const Report& report, bool json) {
+  print_to(stdout, json ? json_text(report_json(report), 2) + "\n" : report_text(report));
 }
 
 }  // namespace godwit::app

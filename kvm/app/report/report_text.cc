@@ -1,161 +1,143 @@
+#include "report/report_text.h"
+
 #include <fmt/format.h>
 
-#include "cli/exit_code.h"
 #include "cli/units_text.h"
-#include "report/report_json.h"
 
 namespace godwit::app {
 namespace {
 
-std::string time_of(const Json& json, const char* name) {
-  return duration_text(number_of(json, name));
-}
-
-std::string latency_line(const char* what, const Json& summary) {
+std::string latency_line(const char* what, const LatencySummary& summary) {
+  const auto time = [](std::uint64_t ns) { return duration_text(static_cast<std::int64_t>(ns)); };
   return fmt::format("  {:<11} {} (median {}, 99 % under {}, longest {})\n",
                      what,
-                     number_of(summary, "count"),
-                     time_of(summary, "p50_ns"),
-                     time_of(summary, "p99_ns"),
-                     time_of(summary, "max_ns"));
+                     summary.count,
+                     time(summary.p50_ns),
+                     time(summary.p99_ns),
+                     time(summary.max_ns));
 }
 
-std::string rate_text(const Json& report) {
-  const auto total = number_of<double>(report, "total_ns");
-  const auto wire = number_of<double>(object_of(report, "bytes"), "wire");
-  return total > 0 ? size_text(static_cast<std::uint64_t>(wire * 1e9 / total)) + "/s" : "-";
+std::string rate_text(const Report& report) {
+  if (report.total_ns <= 0) {
+    return "-";
+  }
+  const auto per_second =
+      static_cast<double>(report.bytes.wire) * 1e9 / static_cast<double>(report.total_ns);
+  return size_text(static_cast<std::uint64_t>(per_second)) + "/s";
 }
 
-std::string head(const Json& report) {
-  const auto guest = object_of(report, "guest");
+std::string head(const Report& report) {
   auto text = fmt::format("{} {} migration of a {} guest: {} of {} populated, {}, {} vCPU(s)\n",
-                          text_of(report, "outcome"),
-                          text_of(report, "mode"),
-                          text_of(guest, "kind"),
-                          size_text(number_of<std::uint64_t>(guest, "populated_bytes")),
-                          size_text(number_of<std::uint64_t>(guest, "memory_bytes")),
-                          text_of(guest, "workload"),
-                          number_of(guest, "vcpus"));
-  if (const auto error = object_of(report, "error"); !error.empty()) {
+                          kOutcomeNames.name_of(report.outcome),
+                          report.mode,
+                          report.guest.kind,
+                          size_text(report.guest.populated_bytes),
+                          size_text(report.guest.memory_bytes),
+                          report.guest.workload,
+                          report.guest.vcpus);
+  if (report.error) {
     text += fmt::format("  error       {} ({}, noticed by the {} in phase {})\n",
-                        text_of(error, "message"),
-                        text_of(error, "code"),
-                        text_of(error, "side"),
-                        text_of(error, "phase"));
+                        report.error->error.message(),
+                        error_code_name(report.error->error.code),
+                        report.error->side,
+                        report.error->phase);
   }
   return text;
 }
 
-std::string floors_lines(const Json& floors) {
+std::string floors_lines(const Floors& floors) {
   return fmt::format(
       "  floors      memcpy {}/s, one stream {}/s, 4 KiB round trip {}, fault wake {}, fresh page "
       "{}, "
       "largest stall under load {}\n",
-      size_text(number_of<std::uint64_t>(floors, "memcpy_bytes_per_s")),
-      size_text(number_of<std::uint64_t>(floors, "stream_bytes_per_s")),
-      time_of(floors, "roundtrip_4k_ns"),
-      time_of(floors, "uffd_wake_ns"),
-      time_of(floors, "fresh_page_ns"),
-      time_of(floors, "stall_ns"));
+      size_text(static_cast<std::uint64_t>(floors.memcpy_bytes_per_s)),
+      size_text(static_cast<std::uint64_t>(floors.stream_bytes_per_s)),
+      duration_text(floors.roundtrip_4k_ns),
+      duration_text(floors.uffd_wake_ns),
+      duration_text(floors.fresh_page_ns),
+      duration_text(floors.stall_ns));
 }
 
-std::string downtime_line(const Json& parts) {
+std::string downtime_line(const engine::MigrationReport::Parts& parts) {
   return fmt::format(
       "  downtime    quiesce {}, final sync {}, save {}, transfer {}, load {}, resume {}\n",
-      time_of(parts, "quiesce"),
-      time_of(parts, "final_sync"),
-      time_of(parts, "state_save"),
-      time_of(parts, "state_transfer"),
-      time_of(parts, "state_load"),
-      time_of(parts, "resume"));
+      duration_text(parts.quiesce),
+      duration_text(parts.final_sync),
+      duration_text(parts.state_save),
+      duration_text(parts.state_transfer),
+      duration_text(parts.state_load),
+      duration_text(parts.resume));
 }
 
 /// Gap and clock are known only to who asked the guest after it had arrived.
-std::string guest_line(const Json& report) {
-  if (number_of(report, "guest_gap_ns") <= 0) {
-    return fmt::format("  guest saw   largest stall {}\n", time_of(report, "largest_stall_ns"));
+std::string guest_line(const Report& report) {
+  const auto stall = duration_text(report.largest_stall_ns);
+  if (report.guest_gap_ns <= 0) {
+    return fmt::format("  guest saw   largest stall {}\n", stall);
   }
   return fmt::format("  guest saw   gap {}, largest stall {}, clock off by {}\n",
-                     time_of(report, "guest_gap_ns"),
-                     time_of(report, "largest_stall_ns"),
-                     time_of(report, "clock_error_ns"));
+                     duration_text(report.guest_gap_ns),
+                     stall,
+                     duration_text(report.clock_error_ns));
 }
 
-/// Of a report with a timeline.
-std::string throughput_line(const Json& report) {
-  const auto has = [&](const char* name) {
-    const auto found = report.find(name);
-    return found != report.end() && found->is_number();
-  };
+std::string throughput_line(const Report::Course& course) {
   return fmt::format(
       "  throughput  lowest in 10 ms {}, at 90 % again {}\n",
-      has("valley") ? fmt::format("{:.0f} % of before", number_of<double>(report, "valley") * 100)
-                    : "not known",
-      has("recovery_ns") ? time_of(report, "recovery_ns") + " after the blackout" : "not seen");
+      course.valley ? fmt::format("{:.0f} % of before", *course.valley * 100) : "not known",
+      course.recovery_ns ? duration_text(*course.recovery_ns) + " after the blackout" : "not seen");
 }
 
 }  // namespace
 
-std::string report_text(const Json& report) {
+std::string report_text(const Report& report) {
   auto text = head(report);
-  const auto pages = object_of(report, "pages");
-  const auto bytes = object_of(report, "bytes");
-  const auto verified = object_of(report, "verified");
   text += fmt::format("  total       {} = setup {} + pre-copy {} + downtime {} + post-copy {}\n",
-                      time_of(report, "total_ns"),
-                      time_of(report, "setup_ns"),
-                      time_of(report, "precopy_ns"),
-                      time_of(report, "downtime_ns"),
-                      time_of(report, "postcopy_ns"));
-  if (number_of(report, "downtime_ns") > 0) {
-    text += downtime_line(object_of(report, "downtime_parts_ns"));
+                      duration_text(report.total_ns),
+                      duration_text(report.setup_ns),
+                      duration_text(report.precopy_ns),
+                      duration_text(report.downtime_ns),
+                      duration_text(report.postcopy_ns));
+  if (report.downtime_ns > 0) {
+    text += downtime_line(report.downtime_parts);
   }
   text += guest_line(report);
-  if (report.contains("timeline")) {
-    text += throughput_line(report);
+  if (report.course) {
+    text += throughput_line(*report.course);
   }
   text += fmt::format("  bytes       {} on the wire at {}, {} of pages, {} urgent\n",
-                      size_text(number_of<std::uint64_t>(bytes, "wire")),
+                      size_text(report.bytes.wire),
                       rate_text(report),
-                      size_text(number_of<std::uint64_t>(bytes, "page_payload")),
-                      size_text(number_of<std::uint64_t>(bytes, "urgent")));
+                      size_text(report.bytes.page_payload),
+                      size_text(report.bytes.urgent));
   text += fmt::format(
       "  pages       {} populated, {} sent ({} again), {} zero, {} on demand, {} in the "
       "background\n",
-      number_of(pages, "populated"),
-      number_of(pages, "sent"),
-      number_of(pages, "resent"),
-      number_of(pages, "zero"),
-      number_of(pages, "demand"),
-      number_of(pages, "background"));
-  text += latency_line("faults", object_of(report, "faults"));
-  text += latency_line("slow touches", object_of(report, "guest_faults"));
-  if (const auto floors = object_of(report, "floors"); !floors.empty()) {
-    text += floors_lines(floors);
+      report.pages.populated,
+      report.pages.sent,
+      report.pages.resent,
+      report.pages.zero,
+      report.pages.demand,
+      report.pages.background);
+  text += latency_line("faults", report.faults);
+  text += latency_line("slow touches", report.guest_faults);
+  if (report.floors) {
+    text += floors_lines(*report.floors);
   }
-  if (const auto injected = object_of(report, "injected"); !injected.empty()) {
+  if (report.planted) {
     text += fmt::format("  injected    {} page {}\n",
-                        text_of(injected, "kind"),
-                        injected["page"].is_number() ? std::to_string(number_of(injected, "page"))
-                                                     : std::string("none"));
+                        report.planted->kind,
+                        report.planted->page ? std::to_string(*report.planted->page) : "none");
   }
-  if (number_of(verified, "pages_expected") > 0) {
+  const auto& verified = report.verified;
+  if (verified.pages_expected > 0) {
     text += fmt::format("  verified    {} of {} pages checked, {} wrong, {} guest errors\n",
-                        number_of(verified, "pages_checked"),
-                        number_of(verified, "pages_expected"),
-                        number_of(verified, "mismatches"),
-                        number_of(verified, "guest_errors"));
+                        verified.pages_checked,
+                        verified.pages_expected,
+                        verified.mismatches,
+                        verified.guest_errors);
   }
   return text;
-}
-
-void complain_of_warnings(const Json& report) {
-  if (const auto warnings = report.find("warnings");
-      warnings != report.end() && warnings->is_array()) {
-    for (const auto& warning : *warnings) {
-      complain("warning: " + warning.get<std::string>());
-    }
-  }
 }
 
 }  // namespace godwit::app

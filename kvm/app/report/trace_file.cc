@@ -13,6 +13,7 @@
 #include "godwit/base/fd.h"
 
 #include "cli/exit_code.h"
+#include "cli/output.h"
 
 namespace godwit::app {
 namespace {

@@ -1,57 +1,32 @@
 #include "service/guest_service.h"
 
-#include <algorithm>
-#include <chrono>
-
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
-#include "godwit/base/log.h"
-#include "godwit/base/thread.h"
-#include "godwit/net/transport.h"
+#include "godwit/base/units.h"
 
-#include "demo/injection.h"
-#include "host/environment.h"
+#include "control/timeouts.h"
+#include "host/memory.h"
 #include "report/timeline.h"
 
 namespace godwit::app {
 namespace {
 
-constexpr auto kProgressInterval = std::chrono::milliseconds(100);
-/// A little more than a timeline shows of the time before.
-constexpr auto kBeforeTimeline = std::chrono::milliseconds(250);
-constexpr int kSamplesAProgress = 20;  ///< with a trace
-constexpr auto kFillInterval = std::chrono::milliseconds(20);
-constexpr std::int64_t kSweepBaseNs = 60'000'000'000;
-/// A sweep slower than this is stuck. Units: bytes/s.
-constexpr std::uint64_t kSweepRateMin = 32 * kMiB;
-
-Json reply() {
-  Json json;
-  json["type"] = "reply";
-  return json;
-}
-
 tl::unexpected<Error> refuse(std::string why) {
   return fail(ErrorCode::kState, "", std::move(why));
+}
+
+/// The answer to what only says whether it was done.
+Result<Json> done(const Status& status) {
+  if (!status) {
+    return fail(status.error());
+  }
+  return reply_json();
 }
 
 void answer(ControlConnection& connection, const Result<Json>& result) {
   // Whoever asked may be gone: then nobody misses the answer.
   [[maybe_unused]] const auto sent = connection.send(result ? *result : error_json(result.error()));
-}
-
-/// How long a step of the slowest vCPU took on average while the guest was being migrated.
-std::int64_t mean_step_ns(const vmm::GuestTelemetry& before, const vmm::GuestTelemetry& after) {
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i < before.vcpus.size() && i < after.vcpus.size(); ++i) {
-    const auto steps = after.vcpus[i].steps - before.vcpus[i].steps;
-    if (steps > 0) {
-      const auto elapsed = after.vcpus[i].last_step_ns - before.vcpus[i].last_step_ns;
-      longest = std::max(longest, elapsed / static_cast<std::int64_t>(steps));
-    }
-  }
-  return longest;
 }
 
 std::uint64_t total_steps(const vmm::GuestTelemetry& telemetry) {
@@ -60,18 +35,6 @@ std::uint64_t total_steps(const vmm::GuestTelemetry& telemetry) {
     steps += vcpu.steps;
   }
   return steps;
-}
-
-Json progress_json(const engine::Progress& progress) {
-  Json json;
-  json["type"] = "progress";
-  json["phase"] = progress.phase;
-  json["round"] = progress.round;
-  json["sent_pages"] = progress.sent_pages;
-  json["remaining_pages"] = progress.remaining_pages;
-  json["bytes_per_s"] = progress.bytes_per_s;
-  json["eta_ns"] = progress.eta_ns;
-  return json;
 }
 
 }  // namespace
@@ -133,7 +96,7 @@ void GuestService::shut_down() {
   shutting_down_ = true;
   cancel_early_ = true;
   if (outgoing_) {
-    outgoing_->session->request_cancel();
+    outgoing_->session().request_cancel();
   }
   if (busy_ == Busy::kSweep && guest_) {
     guest_->stop();  // the sweep returns; no migration runs, and the process ends anyway
@@ -150,109 +113,104 @@ void GuestService::stop_guest() {
 
 // ---------------------------------------------------------------------------------------- requests
 
-void GuestService::handle(const Json& request, ControlConnection& connection) {
-  const auto command = text_of(request, "command");
-  if (command == "status") {
-    answer(connection, status());
-  } else if (command == "migrate") {
-    if (auto done = migrate(request, connection); !done) {
-      answer(connection, fail(std::move(done.error())));
-    }
-  } else if (command == "filled") {
-    answer(connection, wait_filled(connection));
-  } else if (command == "settle") {
-    answer(connection, settle(request));
-  } else if (command == "telemetry") {
-    answer(connection, telemetry(request));
-  } else if (command == "sweep") {
-    answer(connection, sweep());
-  } else if (command == "switch") {
-    answer(connection, request_switch());
-  } else if (command == "cancel") {
-    answer(connection, cancel());
-  } else if (command == "stop") {
-    answer(connection, stop());
-    if (end() == End::kStopped) {
-      end_event_.signal();
-    }
-  } else {
-    answer(connection, refuse(fmt::format("unknown command '{}'", command)));
+void GuestService::handle(const Json& json, ControlConnection& connection) {
+  const auto request = request_of(json);
+  if (!request) {
+    answer(connection, fail(request.error()));
+    return;
+  }
+  switch (*request) {
+    case Request::kStatus:
+      return answer(connection, status_json(status()));
+    case Request::kFilled:
+      return answer(connection, wait_filled(connection));
+    case Request::kSettle:
+      return answer(connection, status_json(settle(settle_of(json))));
+    case Request::kTelemetry:
+      return answer(connection, telemetry(telemetry_request_of(json)));
+    case Request::kSweep:
+      return answer(connection, sweep());
+    case Request::kMigrate:
+      if (auto done = migrate(json, connection); !done) {
+        answer(connection, fail(std::move(done.error())));
+      }
+      return;
+    case Request::kSwitch:
+      return answer(connection, done(request_switch()));
+    case Request::kCancel:
+      return answer(connection, done(cancel()));
+    case Request::kStop:
+      answer(connection, done(stop()));
+      if (end() == End::kStopped) {
+        end_event_.signal();
+      }
+      return;
   }
 }
 
-Json GuestService::incoming_status(const engine::TargetSession& session) {
-  auto json = reply();
+StatusAnswer GuestService::incoming_status(const engine::TargetSession& session) const {
   const auto state = session.state();
-  const char* name = "receiving";
+  StatusAnswer answer;
+  answer.state = "receiving";
   if (state == engine::TargetState::kListening) {
-    name = "waiting";
+    answer.state = "waiting";
   } else if (state == engine::TargetState::kRunning || state == engine::TargetState::kCompleted) {
-    name = "running";
+    answer.state = "running";
   } else if (state == engine::TargetState::kSuspended) {
-    name = "held";
+    answer.state = "held";
   } else if (state == engine::TargetState::kInDoubt) {
-    name = "in-doubt";
+    answer.state = "in-doubt";
   } else if (state == engine::TargetState::kFailed || state == engine::TargetState::kCancelled) {
-    name = "failed";
+    answer.state = "failed";
   }
-  json["state"] = name;
-  json["phase"] = engine::to_string(state);
-  json["missing_pages"] = session.missing_pages();
-  if (session.ended()) {
-    if (const auto end = session.error()) {
-      json["reason"] = end->error.message();
-      json["error"] = end_error_json(end);
-    }
+  answer.phase = engine::to_string(state);
+  answer.missing_pages = session.missing_pages();
+  answer.error = session.ended() ? session.error() : last_failure_;
+  if (answer.error) {
+    answer.reason = answer.error->error.message();
   }
   // The machine is made and dropped by the session's own thread; it is certain to stay only in
   // these states.
   if (state == engine::TargetState::kSuspended || state == engine::TargetState::kInDoubt) {
     if (const auto* guest = session.guest(); guest != nullptr) {
-      json["memory_bytes"] = guest->memory().page_count() * kPageBytes;
-      json["resident_bytes"] = allocated_bytes(guest->memory());
+      answer.memory_bytes = guest->memory().page_count() * kPageBytes;
+      answer.resident_bytes = allocated_bytes(guest->memory());
     }
   }
-  return json;
+  answer.failed_attempts = attempts_failed_;
+  return answer;
 }
 
-Json GuestService::status() {
+StatusAnswer GuestService::status() const {
   const std::lock_guard lock(mutex_);
   if (incoming_ != nullptr) {
-    auto json = incoming_status(*incoming_);
-    json["failed_attempts"] = attempts_failed_;
-    if (last_failure_ && !incoming_->ended()) {
-      json["reason"] = last_failure_->error.message();
-      json["error"] = end_error_json(last_failure_);
-    }
-    return json;
+    return incoming_status(*incoming_);
   }
-  auto json = reply();
+  StatusAnswer answer;
   if (!guest_) {
-    json["state"] = "none";
-    return json;
+    answer.state = "none";
+    return answer;
   }
   const auto& config = guest_->config();
-  json["state"] = held_ ? "held" : end_ == End::kMigratedAway ? "migrated-away" : "running";
-  if (outgoing_ && !held_) {
-    json["state"] = "migrating";
-  }
+  answer.state = held_ ? "held" : end_ == End::kMigratedAway ? "migrated-away" : "running";
   if (outgoing_) {
-    const auto progress = outgoing_->session->progress();
-    json["phase"] = progress.phase;
-    json["round"] = progress.round;
-    json["remaining_pages"] = progress.remaining_pages;
+    answer.state = held_ ? "held" : "migrating";
+    const auto progress = outgoing_->session().progress();
+    answer.phase = progress.phase;
+    answer.round = progress.round;
+    answer.remaining_pages = progress.remaining_pages;
   }
-  json["kind"] = vmm::kind_name(config.kind);
-  json["vcpus"] = config.vcpus;
-  json["workload"] = vmm::workload_name(config.workload);
-  json["dirty_source"] = vmm::dirty_choice_name(config.dirty);
-  json["memory_bytes"] = config.memory_bytes;
-  json["resident_bytes"] = allocated_bytes(guest_->memory());
-  json["filled"] = guest_->filled();
+  answer.kind = vmm::kind_name(config.kind);
+  answer.vcpus = config.vcpus;
+  answer.workload = vmm::workload_name(config.workload);
+  answer.dirty_source = vmm::dirty_choice_name(config.dirty);
+  answer.memory_bytes = config.memory_bytes;
+  answer.resident_bytes = allocated_bytes(guest_->memory());
+  answer.filled = guest_->filled();
   const auto told = guest_->telemetry();
-  json["steps"] = total_steps(told);
-  json["guest_errors"] = told.guest_errors;
-  return json;
+  answer.steps = total_steps(told);
+  answer.guest_errors = told.guest_errors;
+  return answer;
 }
 
 Result<Json> GuestService::wait_filled(ControlConnection& connection) {
@@ -266,17 +224,13 @@ Result<Json> GuestService::wait_filled(ControlConnection& connection) {
     if (!filled && told.guest_errors > 0) {
       return fail(ErrorCode::kGuest, "guest", told.first_error);
     }
-    Json json;
-    json["type"] = filled ? "reply" : "progress";
-    json["phase"] = "fill";
-    json["resident_bytes"] = allocated_bytes(guest_->memory());
+    const auto json = fill_json({filled, allocated_bytes(guest_->memory())});
     if (filled) {
       return json;
     }
     lock.unlock();
     GODWIT_TRY(connection.send(json));
     lock.lock();
-    // The guest tells nobody that it has filled its memory, so it is asked now and then.
     changed_.wait_for(lock, kFillInterval);
   }
 }
@@ -290,10 +244,10 @@ void GuestService::wait_settled(std::unique_lock<std::mutex>& lock, std::uint64_
   changed_.wait(lock, [&] { return settled() || attempts_failed_ > attempts; });
 }
 
-Result<Json> GuestService::settle(const Json& request) {
+StatusAnswer GuestService::settle(const SettleRequest& request) {
   {
     std::unique_lock lock(mutex_);
-    wait_settled(lock, number_of<std::uint64_t>(request, "attempts", attempts_failed_));
+    wait_settled(lock, request.attempts.value_or(attempts_failed_));
   }
   return status();
 }
@@ -332,7 +286,7 @@ void GuestService::finish_busy() {
   changed_.notify_all();
 }
 
-Result<Json> GuestService::telemetry(const Json& request) {
+Result<Json> GuestService::telemetry(const TelemetryRequest& request) {
   std::shared_ptr<vmm::Guest> guest;
   {
     std::unique_lock lock(mutex_);
@@ -345,56 +299,52 @@ Result<Json> GuestService::telemetry(const Json& request) {
   if (!guest) {
     return refuse("there is no guest here, or it is held");
   }
-  auto json = reply();
-  json["telemetry"] = telemetry_json(guest->telemetry());
-  if (request.contains("timeline_from")) {
-    json["timeline"] = timeline_since(*guest, number_of(request, "timeline_from"));
+  TelemetryAnswer answer;
+  answer.telemetry = guest->telemetry();
+  if (request.timeline_from) {
+    answer.timeline = timeline_since(*guest, *request.timeline_from);
   }
-  const auto memory = process_memory(guest->memory());
-  json["overhead_bytes"] = memory.overhead;
-  json["page_table_bytes"] = memory.page_tables;
-  return json;
+  answer.memory = process_memory(guest->memory());
+  return telemetry_json(std::move(answer));
 }
 
 Result<Json> GuestService::sweep() {
   GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kSweep));
   const auto allowance = static_cast<std::int64_t>(guest->config().memory_bytes / kSweepRateMin);
   const auto result = guest->sweep(Deadline::after_ns(kSweepBaseNs + allowance * 1'000'000'000));
-  auto json = reply();
-  json["telemetry"] = telemetry_json(guest->telemetry());
+  auto told = guest->telemetry();
   finish_busy();
   if (!result) {
     return fail(result.error());
   }
-  json["sweep"] = sweep_json(*result);
-  return json;
+  return sweep_json({std::move(told), *result});
 }
 
-Result<Json> GuestService::request_switch() {
+Status GuestService::request_switch() {
   const std::lock_guard lock(mutex_);
   if (!outgoing_ || held_) {
     return refuse("no migration is running");
   }
-  outgoing_->session->request_switch();
-  return reply();
+  outgoing_->session().request_switch();
+  return {};
 }
 
-Result<Json> GuestService::cancel() {
+Status GuestService::cancel() {
   const std::lock_guard lock(mutex_);
   if (busy_ != Busy::kMigration) {
     return refuse("no migration is running");
   }
   cancel_early_ = true;
   changed_.notify_all();
-  if (outgoing_ && !outgoing_->session->request_cancel()) {
+  if (outgoing_ && !outgoing_->session().request_cancel()) {
     return refuse("the migration is committed: it can no longer be cancelled");
   }
-  return reply();
+  return {};
 }
 
-Result<Json> GuestService::stop() {
+Status GuestService::stop() {
   const std::lock_guard lock(mutex_);
-  if (outgoing_ && !held_ && !outgoing_->session->request_cancel()) {
+  if (outgoing_ && !held_ && !outgoing_->session().request_cancel()) {
     return refuse(
         "the migration is committed and the target still needs pages from here; it ends by itself");
   }
@@ -408,32 +358,27 @@ Result<Json> GuestService::stop() {
                           incoming_->missing_pages()));
   }
   end_ = End::kStopped;
-  return reply();
+  return {};
 }
 
 // --------------------------------------------------------------------------------------- migrating
 
-Status GuestService::migrate(const Json& request, ControlConnection& connection) {
-  GODWIT_TRY_ASSIGN(const auto decoded, decode_request(request));
+Status GuestService::migrate(const Json& json, ControlConnection& connection) {
+  GODWIT_TRY_ASSIGN(const auto request, migration_of(json));
   GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kMigration));
-  auto report = run_migration(decoded, *guest, connection);
-  const bool completed = report && text_of((*report)["report"], "outcome") == "completed";
+  auto result = run_migration(request, *guest, connection);
+  const bool completed = result && result->report.outcome == engine::Outcome::kCompleted;
   if (!completed) {
     // Who has the report may ask for the next migration at once.
     finish_busy();
   }
-  Json trace;
-  if (report) {
-    trace = object_of(*report, "trace");
-    report->erase("trace");
+  if (!result) {
+    return fail(result.error());
   }
-  answer(connection, report);
-  if (!trace.empty()) {
+  answer(connection, report_answer_json(std::move(result->answer)));
+  if (result->trace) {
     // After the report, which must get through to a client that reads slowly.
-    Json message;
-    message["type"] = "trace";
-    message["trace"] = std::move(trace);
-    [[maybe_unused]] const auto sent = connection.send(message);
+    answer(connection, trace_answer_json(std::move(*result->trace)));
   }
   if (completed) {
     // The report goes out before anything tells this process to end; and a guest that is gone must
@@ -452,117 +397,30 @@ void GuestService::wait_before_timeline() {
   changed_.wait_for(lock, kBeforeTimeline, [this] { return cancel_early_; });
 }
 
-Result<Json> GuestService::run_migration(const MigrationRequest& request,
-                                         vmm::Guest& guest,
-                                         ControlConnection& connection) {
-  ReportInput input;
-  input.config = guest.config();
-  input.settings = request.settings;
-  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(request.to));
-  std::string note;  // said when the process started; the report names the transport as well
-  GODWIT_TRY_ASSIGN(const auto loop,
-                    resolve_transport(request.settings.transport.value_or(transport_), note));
-  auto options = request.settings.source;
-  GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), request.settings.inject));
-  auto outgoing = std::make_shared<Outgoing>();
-  GODWIT_TRY_ASSIGN(outgoing->transport,
-                    net::make_transport(loop,
-                                        {.peer = address,
-                                         .congestion = request.settings.congestion,
-                                         .max_bandwidth = options.max_bandwidth,
-                                         .bulk_connections = options.channels}));
-  if (request.settings.floors) {
-    engine::Progress floors;
-    floors.phase = "Floors";
-    [[maybe_unused]] const auto sent = connection.send(progress_json(floors));
-    GODWIT_TRY_ASSIGN(input.floors, measure_floors(guest, request.settings.congestion));
-  }
+Result<MigrationResult> GuestService::run_migration(const MigrationRequest& request,
+                                                    vmm::Guest& guest,
+                                                    ControlConnection& connection) {
+  GODWIT_TRY_ASSIGN(const auto outgoing, Outgoing::prepare(request, transport_, guest, connection));
   if (request.settings.timeline) {
     wait_before_timeline();
   }
-  outgoing->session = std::make_unique<engine::SourceSession>(guest, *outgoing->transport, options);
-  guest.reset_stall();
-  const auto before = guest.telemetry();
-  const auto cpu_began = process_cpu_ns();
+  outgoing->open();
   {
     const std::lock_guard lock(mutex_);
     outgoing_ = outgoing;
-    outgoing->session->start();
+    outgoing->session().start();
     if (cancel_early_) {
-      outgoing->session->request_cancel();
+      outgoing->session().request_cancel();
     }
   }
-  const auto samples = report_progress(*outgoing->session, connection, request.settings.trace);
-  input.migration = outgoing->session->wait();
-  input.cpu_ns = process_cpu_ns() - cpu_began;
-  input.memory = process_memory(guest.memory());
-  input.telemetry = guest.telemetry();
-  if (options.injection.fault == engine::InjectedFault::kFlipBit &&
-      !input.migration.injected_page) {
-    input.migration.injected_page = options.injection.page;
-  }
+  outgoing->follow(connection);
   conclude(outgoing);
-  Json json;
-  json["type"] = "report";
-  json["report"] = make_report(input);
-  json["telemetry"] = telemetry_json(input.telemetry);
-  json["telemetry"]["mean_step_ns"] = mean_step_ns(before, input.telemetry);
-  if (request.settings.timeline) {
-    auto timeline = source_timeline(guest, input.migration);
-    add_timeline(json["report"], timeline);
-    json["telemetry"]["timeline"] = std::move(timeline);
-  }
-  if (request.settings.trace) {
-    json["trace"] = source_trace_json(input.migration, samples.taken());
-  }
-  return json;
+  return outgoing->result();
 }
 
-ProgressSamples GuestService::report_progress(engine::SourceSession& session,
-                                              ControlConnection& connection,
-                                              bool trace) {
-  ProgressSamples samples;
-  const int ticks = trace ? kSamplesAProgress : 1;
-  const auto sample = [&](const engine::Progress& progress) {
-    if (trace) {
-      samples.add({monotonic_ns(), progress.sent_bytes, progress.remaining_pages});
-    }
-  };
-  std::mutex mutex;
-  std::condition_variable wake;
-  bool ended = false;
-  auto ticker = try_start_thread("progress", ThreadRole::kUrgent, [&] {
-    std::unique_lock lock(mutex);
-    for (int tick = 1; !wake.wait_for(lock, kProgressInterval / ticks, [&ended] { return ended; });
-         ++tick) {
-      const auto progress = session.progress();
-      sample(progress);
-      if (tick % ticks == 0) {
-        // A client that went away does not end the migration: it asked for it.
-        [[maybe_unused]] const auto sent = connection.send(progress_json(progress));
-      }
-    }
-  });
-  if (!ticker) {
-    log_warn("no progress is shown: {}", ticker.error().message());
-  }
-  session.wait();
-  {
-    const std::lock_guard lock(mutex);
-    ended = true;
-  }
-  wake.notify_all();
-  if (ticker) {
-    ticker->join();
-  }
-  sample(session.progress());
-  return samples;
-}
-
-/// Keeps a held session with its memory; drops one that has ended.
 void GuestService::conclude(const std::shared_ptr<Outgoing>& outgoing) {
   const std::lock_guard lock(mutex_);
-  if (outgoing->session->state() == engine::SourceState::kSuspended) {
+  if (outgoing->session().state() == engine::SourceState::kSuspended) {
     held_ = true;
     return;
   }

@@ -8,13 +8,13 @@
 #include <string>
 
 #include "godwit/base/fd.h"
-#include "godwit/engine/source_session.h"
 #include "godwit/engine/target_session.h"
+#include "godwit/vmm/guest.h"
 
+#include "cli/choices.h"
 #include "control/control_socket.h"
-#include "control/migration_request.h"
-#include "report/report_json.h"
-#include "report/trace_json.h"
+#include "control/requests.h"
+#include "service/outgoing.h"
 
 namespace godwit::app {
 
@@ -25,11 +25,8 @@ bool guest_depends_on(const engine::TargetSession& session);
 /// What a process with a guest does for its control socket: one guest that runs here, arrives,
 /// leaves or is held.
 ///
-/// Requests: status, filled (waits for the initial fill), settle (waits until no migration is going
-/// on, or until one more than `attempts` have failed here), telemetry, sweep, migrate (progress
-/// lines, then a report and, if asked for, the trace), switch, cancel, stop. Every other answer
-/// is one line of type "reply" or "error". Thread: handle() from any; the rest from the main
-/// thread.
+/// Requests and answers are those of control/requests.h. Thread: handle() from any; the rest from the
+/// main thread.
 class GuestService {
  public:
   enum class End : std::uint8_t { kNone = 0, kMigratedAway, kStopped };
@@ -50,7 +47,7 @@ class GuestService {
   /// it. Guarantees: the ended session is not used any more.
   void attempt_failed(const std::optional<engine::EndError>& why, engine::TargetSession* next);
 
-  void handle(const Json& request, ControlConnection& connection);
+  void handle(const Json& json, ControlConnection& connection);
 
   /// Readable when the process should end; end() tells why.
   [[nodiscard]] int end_fd() const { return end_event_.fd(); }
@@ -62,36 +59,28 @@ class GuestService {
   void stop_guest();
 
  private:
-  /// One outgoing migration.
-  struct Outgoing {
-    std::unique_ptr<engine::Transport> transport;
-    std::unique_ptr<engine::SourceSession> session;
-  };
   /// What is done with the guest by somebody; one at a time.
   enum class Busy : std::uint8_t { kNo = 0, kSweep, kMigration };
 
   GuestService(EventFd end_event, TransportChoice transport)
       : end_event_(std::move(end_event)), transport_(transport) {}
 
-  Json status();
-  Json incoming_status(const engine::TargetSession& session);
+  StatusAnswer status() const;
+  StatusAnswer incoming_status(const engine::TargetSession& session) const;  // requires mutex_
   Result<Json> wait_filled(ControlConnection& connection);
-  Result<Json> settle(const Json& request);
-  Result<Json> telemetry(const Json& request);
+  StatusAnswer settle(const SettleRequest& request);
+  Result<Json> telemetry(const TelemetryRequest& request);
   Result<Json> sweep();
-  Result<Json> request_switch();
-  Result<Json> cancel();
-  Result<Json> stop();
+  Status request_switch();
+  Status cancel();
+  Status stop();
   /// Lets the guest be seen undisturbed for as long as a timeline shows of it.
   void wait_before_timeline();
-  Status migrate(const Json& request, ControlConnection& connection);
-  Result<Json> run_migration(const MigrationRequest& request,
-                             vmm::Guest& guest,
-                             ControlConnection& connection);
-  /// Sends progress lines until the migration has ended; with `trace` returns samples between.
-  ProgressSamples report_progress(engine::SourceSession& session,
-                                  ControlConnection& connection,
-                                  bool trace);
+  Status migrate(const Json& json, ControlConnection& connection);
+  Result<MigrationResult> run_migration(const MigrationRequest& request,
+                                        vmm::Guest& guest,
+                                        ControlConnection& connection);
+  /// Keeps a held session with its memory; drops one that has ended.
   void conclude(const std::shared_ptr<Outgoing>& outgoing);
 
   Result<vmm::Guest*> begin(Busy what);

@@ -4,13 +4,15 @@
 
 #include <fmt/format.h>
 
+#include "godwit/base/check.h"
 #include "godwit/base/log.h"
 #include "godwit/kvm/system.h"
 #include "godwit/uffd/target_parts.h"
 
 #include "cli/units_text.h"
-#include "host/environment.h"
+#include "host/capabilities.h"
 #include "host/huge_pages.h"
+#include "host/memory.h"
 
 namespace godwit::app {
 namespace {
@@ -140,12 +142,19 @@ Result<engine::TargetHost::Machine> TargetHost::create(
            vmm::kind_name(config.kind),
            size_text(config.memory_bytes),
            vmm::backing_name(config.backing));
+  made_ = guest->get();
   Machine machine;
   machine.guest = std::move(*guest);
   machine.placer = std::move(parts->placer);
   machine.faults = std::move(parts->faults);
   machine.prealloc_ns = parts->prealloc_ns;
   return machine;
+}
+
+std::unique_ptr<vmm::Guest> TargetHost::own(std::unique_ptr<engine::TargetGuest> guest) const {
+  GODWIT_CHECK(guest.get() == made_);
+  static_cast<void>(guest.release());
+  return std::unique_ptr<vmm::Guest>(made_);
 }
 
 }  // namespace godwit::app

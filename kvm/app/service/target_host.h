@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
 
 #include "godwit/engine/ports/target_host.h"
@@ -23,8 +23,12 @@ class TargetHost final : public engine::TargetHost {
   Result<Machine> create(const engine::MachineDescription& description,
                          const Options& options) override;
 
+  /// `guest` as what create() made it. Requires: it is the one that was made last.
+  std::unique_ptr<vmm::Guest> own(std::unique_ptr<engine::TargetGuest> guest) const;
+
  private:
   Limits limits_;
+  vmm::Guest* made_ = nullptr;  ///< owned by whoever has the machine
 };
 
 }  // namespace godwit::app

@@ -9,6 +9,8 @@ QemuPlan plan(const char* mode, vmm::Workload workload) {
   QemuPlan out{*parse_qemu_mode(mode), {}};
   out.options.guest.workload = workload;
   out.options.prealloc = true;
+  out.options.downtime_limit_ns = 300'000'000;
+  out.options.switch_after_rounds = 2;
   return out;
 }
 

@@ -1,13 +1,11 @@
-#include "cli/exit_code.h"
+#include "cli/output.h"
 
 #include <cstdio>
 #include <string>
 
-namespace godwit::app {
+#include "cli/exit_code.h"
 
-int setup_exit_code(const Error& error) {
-  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitEnvironment;
-}
+namespace godwit::app {
 
 void print_to(std::FILE* stream, std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stream);

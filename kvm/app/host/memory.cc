@@ -1,4 +1,4 @@
-#include "host/environment.h"
+#include "host/memory.h"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -8,15 +8,11 @@
 #include <limits>
 #include <set>
 #include <sstream>
+#include <string>
+#include <string_view>
 
-#include <fmt/format.h>
-
-#include "godwit/kvm/system.h"
-#include "godwit/net/ring_loop.h"
+#include "godwit/base/units.h"
 #include "godwit/uffd/populated_scan.h"
-#include "godwit/uffd/uffd.h"
-
-#include "cli/units_text.h"
 
 namespace godwit::app {
 namespace {
@@ -141,40 +137,6 @@ std::uint64_t anonymous_bytes(const engine::GuestMemory& memory) {
 
 }  // namespace
 
-Result<vmm::GuestKind> resolve_kind(GuestChoice choice, std::string& note) {
-  if (choice == GuestChoice::kProcess) {
-    return vmm::GuestKind::kProcess;
-  }
-  const auto reason = kvm::unusable_reason();
-  if (reason.empty()) {
-    if (choice == GuestChoice::kAuto) {
-      note = "guest: kvm (chosen by --guest auto)";
-    }
-    return vmm::GuestKind::kKvm;
-  }
-  if (choice == GuestChoice::kKvm) {
-    return fail(ErrorCode::kUnsupported, "--guest kvm", reason + "; or use --guest process");
-  }
-  note = fmt::format("guest: process (chosen by --guest auto; KVM is not usable: {})", reason);
-  return vmm::GuestKind::kProcess;
-}
-
-Result<net::LoopKind> resolve_transport(TransportChoice choice, std::string& note) {
-  if (choice == TransportChoice::kPoll) {
-    return net::LoopKind::kPoll;
-  }
-  const auto usable = net::probe_uring();
-  if (usable) {
-    return net::LoopKind::kUring;
-  }
-  if (choice == TransportChoice::kUring) {
-    return fail(usable.error());
-  }
-  note = fmt::format("transport: poll (chosen by --transport auto; io_uring is not usable: {})",
-                     usable.error().message());
-  return net::LoopKind::kPoll;
-}
-
 std::uint64_t available_memory() {
   return std::min(field_of("/proc/meminfo", "MemAvailable", kUnlimited), cgroup_headroom());
 }
@@ -186,24 +148,6 @@ std::uint64_t available_address_space() {
   }
   const auto used = field_of("/proc/self/status", "VmSize", 0);
   return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
-}
-
-std::string uffd_unusable_reason(vmm::GuestKind kind, vmm::Backing backing) {
-  const auto features = uffd::probe_features(
-      kind == vmm::GuestKind::kKvm ? uffd::Mode::kAllFaults : uffd::Mode::kUserFaultsEnough);
-  if (!features) {
-    return features.error().message();
-  }
-  if (backing == vmm::Backing::kHugetlb &&
-      (!features->missing_hugetlb || !features->minor_hugetlb)) {
-    return "userfaultfd: this kernel has no MINOR faults on hugetlbfs; Linux 5.13 or later is "
-           "needed";
-  }
-  if (backing == vmm::Backing::kMemfd && (!features->missing_shmem || !features->minor_shmem)) {
-    return "userfaultfd: this kernel has no MINOR faults on shared memory; Linux 5.14 or later is "
-           "needed";
-  }
-  return {};
 }
 
 ProcessMemory process_memory(const engine::GuestMemory& guest) {

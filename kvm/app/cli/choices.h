@@ -1,0 +1,58 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "godwit/base/names.h"
+#include "godwit/engine/options.h"
+#include "godwit/vmm/guest.h"
+
+namespace godwit::app {
+
+enum class GuestChoice : std::uint8_t { kAuto = 1, kKvm, kProcess };
+inline constexpr Names kGuestChoiceNames{std::array{Named{GuestChoice::kAuto, "auto"},
+                                                    Named{GuestChoice::kKvm, "kvm"},
+                                                    Named{GuestChoice::kProcess, "process"}}};
+
+enum class TransportChoice : std::uint8_t { kAuto = 1, kUring, kPoll };
+inline constexpr Names kTransportChoiceNames{std::array{Named{TransportChoice::kAuto, "auto"},
+                                                        Named{TransportChoice::kUring, "uring"},
+                                                        Named{TransportChoice::kPoll, "poll"}}};
+
+/// A planted fault as the user names it; which page it hits is decided later, by the seed.
+struct PlantedFault {
+  engine::InjectedFault fault = engine::InjectedFault::kNone;
+  std::int64_t delay_ns = 0;  ///< of blackout-delay and fault-delay
+};
+/// All but kNone.
+inline constexpr Names kPlantedFaultNames{
+    std::array{Named{engine::InjectedFault::kFlipBit, "flip-bit"},
+               Named{engine::InjectedFault::kDropPage, "drop-page"},
+               Named{engine::InjectedFault::kStalePage, "stale-page"},
+               Named{engine::InjectedFault::kSkipRegister, "skip-register"},
+               Named{engine::InjectedFault::kBlackoutDelay, "blackout-delay"},
+               Named{engine::InjectedFault::kFaultDelay, "fault-delay"},
+               Named{engine::InjectedFault::kCutBeforeCommit, "cut-before-commit"},
+               Named{engine::InjectedFault::kCutAfterCommit, "cut-after-commit"}}};
+
+/// What the options say of a guest. The three sizes have defaults that depend on each other:
+/// finish_guest() puts all of them into `config`.
+struct GuestSettings {
+  GuestChoice choice = GuestChoice::kAuto;
+  std::optional<std::uint64_t> memory_bytes, populated_bytes, working_set_bytes;
+  vmm::GuestConfig config;  ///< its kind is decided by resolve_kind()
+};
+
+/// How one migration is done: what `migrate` and `demo` ask of the process that runs the guest.
+struct MigrationSettings {
+  engine::SourceOptions source;  ///< without its injection
+  PlantedFault planted;
+  std::string congestion = "auto";
+  std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with
+  bool floors = false;
+  bool timeline = false;
+};
+
+}  // namespace godwit::app
