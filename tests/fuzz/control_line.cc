@@ -107,7 +107,7 @@ void run_control_line(Bytes input) {
 std::vector<Seed> control_line_seeds() {
   app::MigrationRequest request;
   request.to = "127.0.0.1:4444";
-  request.settings.planted.fault = engine::InjectedFault::kBlackoutDelay;
+  request.settings.planted.fault = app::PlantedKind::kBlackoutDelay;
   request.settings.planted.delay_ns = 1'000'000;
   const auto migrate = json_text(app::request_json(request)) + "\n";
   // Numbers that no integer holds, and durations that no deadline can be made of.

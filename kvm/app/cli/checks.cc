@@ -47,14 +47,14 @@ Status check_planted(const MigrationSettings& migration, const vmm::GuestConfig&
   const auto off = [](std::string text) {
     return fail(ErrorCode::kInvalidArgument, "", "--inject " + std::move(text));
   };
-  if (fault == engine::InjectedFault::kStalePage && (!rounds || !writes(config.workload))) {
+  if (fault == PlantedKind::kStalePage && (!rounds || !writes(config.workload))) {
     return off("stale-page: needs a writing --workload and --mode hybrid or precopy");
   }
-  if (fault == engine::InjectedFault::kFaultDelay && mode != engine::Mode::kHybrid &&
+  if (fault == PlantedKind::kFaultDelay && mode != engine::Mode::kHybrid &&
       mode != engine::Mode::kPostcopy) {
     return off("fault-delay: needs --mode hybrid or postcopy");
   }
-  if ((fault == engine::InjectedFault::kDropPage || fault == engine::InjectedFault::kFlipBit) &&
+  if ((fault == PlantedKind::kDropPage || fault == PlantedKind::kFlipBit) &&
       config.fill == vmm::Fill::kZero) {
     return off(fmt::format(
         "{}: needs --fill random, compressible or alternating; a page of zeros has no bytes on "

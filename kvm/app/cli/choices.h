@@ -21,21 +21,34 @@ inline constexpr Names kTransportChoiceNames{std::array{Named{TransportChoice::k
                                                         Named{TransportChoice::kUring, "uring"},
                                                         Named{TransportChoice::kPoll, "poll"}}};
 
+/// What a test plants on purpose; the guest or a checksum must catch each.
+enum class PlantedKind : std::uint8_t {
+  kNone = 0,
+  kFlipBit,
+  kDropPage,
+  kStalePage,
+  kSkipRegister,
+  kBlackoutDelay,
+  kFaultDelay,
+  kCutBeforeCommit,
+  kCutAfterCommit
+};
+
 /// A planted fault as the user names it; which page it hits is decided later, by the seed.
 struct PlantedFault {
-  engine::InjectedFault fault = engine::InjectedFault::kNone;
+  PlantedKind fault = PlantedKind::kNone;
   std::int64_t delay_ns = 0;  ///< of blackout-delay and fault-delay
 };
 /// All but kNone.
 inline constexpr Names kPlantedFaultNames{
-    std::array{Named{engine::InjectedFault::kFlipBit, "flip-bit"},
-               Named{engine::InjectedFault::kDropPage, "drop-page"},
-               Named{engine::InjectedFault::kStalePage, "stale-page"},
-               Named{engine::InjectedFault::kSkipRegister, "skip-register"},
-               Named{engine::InjectedFault::kBlackoutDelay, "blackout-delay"},
-               Named{engine::InjectedFault::kFaultDelay, "fault-delay"},
-               Named{engine::InjectedFault::kCutBeforeCommit, "cut-before-commit"},
-               Named{engine::InjectedFault::kCutAfterCommit, "cut-after-commit"}}};
+    std::array{Named{PlantedKind::kFlipBit, "flip-bit"},
+               Named{PlantedKind::kDropPage, "drop-page"},
+               Named{PlantedKind::kStalePage, "stale-page"},
+               Named{PlantedKind::kSkipRegister, "skip-register"},
+               Named{PlantedKind::kBlackoutDelay, "blackout-delay"},
+               Named{PlantedKind::kFaultDelay, "fault-delay"},
+               Named{PlantedKind::kCutBeforeCommit, "cut-before-commit"},
+               Named{PlantedKind::kCutAfterCommit, "cut-after-commit"}}};
 
 /// What the options say of a guest. The three sizes have defaults that depend on each other:
 /// finish_guest() puts all of them into `config`.
@@ -47,7 +60,7 @@ struct GuestSettings {
 
 /// How one migration is done: what `migrate` and `demo` ask of the process that runs the guest.
 struct MigrationSettings {
-  engine::SourceOptions source;  ///< without its injection
+  engine::SourceOptions source;  ///< without what is planted
   PlantedFault planted;
   std::string congestion = "auto";
   std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with

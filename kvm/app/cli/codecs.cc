@@ -122,9 +122,8 @@ std::string write_page(const PageId& page) {
   return fmt::format("{}:{}", page.region, page.index);
 }
 
-bool has_delay(engine::InjectedFault fault) {
-  return fault == engine::InjectedFault::kBlackoutDelay ||
-         fault == engine::InjectedFault::kFaultDelay;
+bool has_delay(PlantedKind fault) {
+  return fault == PlantedKind::kBlackoutDelay || fault == PlantedKind::kFaultDelay;
 }
 
 Result<PlantedFault> read_planted_fault(const std::string& text) {
@@ -146,7 +145,7 @@ Result<PlantedFault> read_planted_fault(const std::string& text) {
 }
 
 std::string write_planted_fault(const PlantedFault& planted) {
-  if (planted.fault == engine::InjectedFault::kNone) {
+  if (planted.fault == PlantedKind::kNone) {
     return {};
   }
   const std::string name = kPlantedFaultNames.name_of(planted.fault);

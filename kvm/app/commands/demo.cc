@@ -24,7 +24,7 @@
 #include "control/timeouts.h"
 #include "demo/child.h"
 #include "demo/directory.h"
-#include "demo/injection.h"
+#include "demo/plant.h"
 #include "host/capabilities.h"
 #include "host/floors.h"
 #include "host/huge_pages.h"
@@ -87,7 +87,7 @@ class Demo {
   const DemoLine& line_;
   const Signals& signals_;
   vmm::GuestConfig config_;
-  engine::Injection injection_;
+  Plant plant_;
   std::optional<PrivateDirectory> directory_;  // declared first: outlives the children
   std::optional<NetworkNamespace> source_network_;
   std::optional<NetworkNamespace> target_network_;
@@ -143,7 +143,7 @@ Status Demo::check_environment() {
                     size_text(available),
                     floors > target ? ", or leave --floors out" : ""));
   }
-  GODWIT_TRY_ASSIGN(injection_, plan_injection(config_, line_.migration.planted));
+  GODWIT_TRY_ASSIGN(plant_, plan_plant(config_, line_.migration.planted));
   return {};
 }
 
@@ -172,10 +172,10 @@ Status Demo::start_target() {
   if (!line_.trace.empty()) {
     receive.trace = directory_->target_trace();
   }
-  if (injection_.fault == engine::InjectedFault::kDropPage) {
-    receive.drop_page = injection_.page;
+  if (plant_.fault == PlantedKind::kDropPage) {
+    receive.drop_page = plant_.page;
   }
-  receive.skip_register = injection_.fault == engine::InjectedFault::kSkipRegister;
+  receive.skip_register = plant_.fault == PlantedKind::kSkipRegister;
   const auto arguments = arguments_of("receive", receive_options(), receive);
   GODWIT_TRY_ASSIGN(auto child, DemoChild::start(arguments, *target_network_));
   target_.emplace(std::move(child));
@@ -379,11 +379,10 @@ Status Demo::verify_held(Report& report) {
 }
 
 Status Demo::verify(Report& report) {
-  if (injection_.fault == engine::InjectedFault::kDropPage && report.planted) {
-    report.planted->page = vmm::global_page(config_, injection_.page);
+  if (plant_.fault == PlantedKind::kDropPage && report.planted) {
+    report.planted->page = vmm::global_page(config_, plant_.page);
   }
-  if (injection_.fault == engine::InjectedFault::kStalePage && report.planted &&
-      !report.planted->page) {
+  if (plant_.fault == PlantedKind::kStalePage && report.planted && !report.planted->page) {
     print_to(stderr, "demo: no dirty mark could be lost: the guest wrote too little\n");
   }
   ask_why(report);

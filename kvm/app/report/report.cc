@@ -67,13 +67,13 @@ void add_traffic(Report& report, const engine::MigrationReport& migration) {
 }
 
 void add_planted(Report& report, const ReportInput& input) {
-  if (input.settings.planted.fault == engine::InjectedFault::kNone) {
+  if (input.settings.planted.fault == PlantedKind::kNone) {
     return;
   }
   auto& planted = report.planted.emplace();
   planted.kind = kPlantedFaultNames.name_of(input.settings.planted.fault);
-  if (input.migration.injected_page) {
-    planted.page = vmm::global_page(input.config, *input.migration.injected_page);
+  if (input.migration.planted_page) {
+    planted.page = vmm::global_page(input.config, *input.migration.planted_page);
   }
 }
 

@@ -25,10 +25,6 @@ namespace {
 engine::TargetOptions target_options(const ReceiveLine& line) {
   engine::TargetOptions options;
   options.timeout_ns = line.timeout_ns;
-  if (line.drop_page) {
-    options.injection.fault = engine::InjectedFault::kDropPage;
-    options.injection.page = *line.drop_page;
-  }
   options.trace_faults = line.trace.empty() ? 0 : kTraceFaults;
   return options;
 }

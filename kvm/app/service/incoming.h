@@ -23,7 +23,8 @@ class Receiver {
         signals_(signals),
         host_({.memory_cap = line.memory_cap,
                .backing = line.backing,
-               .skip_register = line.skip_register}) {}
+               .skip_register = line.skip_register,
+               .drop_page = line.drop_page}) {}
 
   /// Clients that wait for this guest are told that there will be none: a server ends only when
   /// they have.

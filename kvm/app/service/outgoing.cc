@@ -11,7 +11,7 @@
 #include "godwit/net/transport.h"
 
 #include "control/timeouts.h"
-#include "demo/injection.h"
+#include "demo/plant.h"
 #include "host/capabilities.h"
 #include "report/report_json.h"
 #include "report/timeline.h"
@@ -47,7 +47,8 @@ Result<std::shared_ptr<Outgoing>> Outgoing::prepare(const MigrationRequest& requ
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(settings.transport.value_or(ours)));
   auto& options = outgoing->options_;
   options = settings.source;
-  GODWIT_TRY_ASSIGN(options.injection, plan_injection(guest.config(), settings.planted));
+  GODWIT_TRY_ASSIGN(outgoing->plant_, plan_plant(guest.config(), settings.planted));
+  options.planted_loss = outgoing->plant_.candidates;
   GODWIT_TRY_ASSIGN(outgoing->transport_,
                     net::make_transport(loop.choice,
                                         {.peer = address,
@@ -69,7 +70,13 @@ Status Outgoing::measure(ControlConnection& client) {
 }
 
 void Outgoing::open() {
-  session_ = std::make_unique<engine::SourceSession>(guest_, *transport_, options_);
+  if (plant_.fault == PlantedKind::kNone) {
+    session_ = std::make_unique<engine::SourceSession>(guest_, *transport_, options_);
+  } else {
+    planted_.emplace(guest_, *transport_, plant_);
+    session_ =
+        std::make_unique<engine::SourceSession>(planted_->guest(), planted_->transport(), options_);
+  }
   guest_.reset_stall();
   before_ = guest_.telemetry();
   cpu_began_ns_ = process_cpu_ns();
@@ -83,9 +90,8 @@ void Outgoing::follow(ControlConnection& client) {
   input_.cpu_ns = process_cpu_ns() - cpu_began_ns_;
   input_.memory = process_memory(guest_.memory());
   input_.telemetry = guest_.telemetry();
-  if (options_.injection.fault == engine::InjectedFault::kFlipBit &&
-      !input_.migration.injected_page) {
-    input_.migration.injected_page = options_.injection.page;
+  if (plant_.fault == PlantedKind::kFlipBit) {
+    input_.migration.planted_page = plant_.page;
   }
 }
 

@@ -9,6 +9,7 @@
 #include "cli/choices.h"
 #include "control/control_socket.h"
 #include "control/requests.h"
+#include "demo/planted.h"
 #include "report/report.h"
 #include "report/trace_json.h"
 
@@ -51,6 +52,8 @@ class Outgoing {
   vmm::Guest& guest_;
   engine::SourceOptions options_;
   std::unique_ptr<engine::Transport> transport_;
+  Plant plant_;
+  std::optional<PlantedSource> planted_;  // when something is planted; outlives the session
   std::unique_ptr<engine::SourceSession> session_;
   vmm::GuestTelemetry before_;
   std::int64_t cpu_began_ns_ = 0;

@@ -10,6 +10,7 @@
 #include "godwit/uffd/target_parts.h"
 
 #include "cli/units_text.h"
+#include "demo/planted.h"
 #include "host/capabilities.h"
 #include "host/huge_pages.h"
 #include "host/memory.h"
@@ -145,7 +146,8 @@ Result<engine::TargetHost::Machine> TargetHost::create(
   made_ = guest->get();
   Machine machine;
   machine.guest = std::move(*guest);
-  machine.placer = std::move(parts->placer);
+  machine.placer = limits_.drop_page ? drop_page(std::move(parts->placer), *limits_.drop_page)
+                                     : std::move(parts->placer);
   machine.faults = std::move(parts->faults);
   machine.prealloc_ns = parts->prealloc_ns;
   return machine;

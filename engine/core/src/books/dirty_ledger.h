@@ -40,7 +40,7 @@ class DirtyLedger {
   /// were marked. Requires: DirtySource::sync() has returned. Thread: migration. Cost: O(dirty
   /// words).
   std::uint64_t absorb_dirty(const Announce& announce);
-  /// As absorb_dirty(), but loses the mark of one page on purpose (fault injection); `lose` is
+  /// As absorb_dirty(), but loses the mark of one page on purpose (source/planted.h); `lose` is
   /// asked page by page.
   std::uint64_t absorb_dirty_losing(const Announce& announce,
                                     const std::function<bool(PageId)>& lose);

@@ -47,20 +47,14 @@ void BatchBuilder::build(const PageBatchPlan& plan, wire::PagePhase phase, bool 
   parts_.assign(1, iovec{});
   data_pages_ = 0;
   zero_pages_ = 0;
-  // A page that is to be damaged on its way must be damaged in a copy, never in the guest.
-  const bool damage = options_.injection.fault == InjectedFault::kFlipBit;
-  std::byte* damaged = nullptr;
   for (std::uint32_t i = 0; i < plan.count; ++i) {
     const PageId id{plan.region, plan.pages[i]};
     std::byte* from = memory_.page(id);
     bool zero = false;
-    if (live || damage) {
+    if (live) {
       auto* copy = staging_.get() + std::size_t{data_pages_} * kPageBytes;
       zero = copy_guest_page(copy, from);
       from = copy;
-      if (damage && !zero && id == options_.injection.page) {
-        damaged = copy;
-      }
     } else {
       zero = guest_page_is_zero(from);
     }
@@ -87,9 +81,6 @@ void BatchBuilder::build(const PageBatchPlan& plan, wire::PagePhase phase, bool 
       hasher_.update({static_cast<const std::byte*>(part.iov_base), part.iov_len});
     }
     body_hash_ = hasher_.digest();
-  }
-  if (damaged != nullptr) {
-    damaged[kPageBytes / 2] ^= std::byte{1};
   }
 }
 

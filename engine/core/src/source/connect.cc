@@ -25,7 +25,7 @@ Status SourceSession::Impl::connect() {
   GODWIT_TRY(control_->attach(
       *runner_.loop(),
       {.on_frame = [this](const wire::FrameView& frame) { return on_control(frame); },
-       .on_sent = [this] { maybe_cut(); },
+       .on_sent = nullptr,
        .on_error = [this](const Error& error) { on_link_error(error); }}));
   runner_.push(SourceEvent::kConnected);
   return {};
@@ -129,10 +129,6 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
     }
     case MessageType::kReady:
       GODWIT_TRY(check_epoch(frame, "READY"));
-      if (options_.injection.fault == InjectedFault::kCutBeforeCommit) {
-        cut("injected: the link is cut before COMMIT");
-        return {};
-      }
       on_ready();
       return {};
     case MessageType::kRunning: {

@@ -1,25 +1,12 @@
-#include <cstring>
-
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
 
 #include "policy/switch_policy.h"
-#include "source/guest_bytes.h"
 #include "source/session_impl.h"
 
 namespace godwit::engine {
-namespace {
-
-// How stale-page is sure to hit: a mark may tell of a write that was sent all the same, because the
-// page went after it, and to lose that mark loses nothing. So the marks of a few pages are lost,
-// and when the guest has stopped, the first one that has changed since its mark was lost, and hence
-// since it was sent, stays lost; the others are made good.
-constexpr std::size_t kMostLost = 64;
-
-}  // namespace
-
 Status SourceSession::Impl::begin_rounds() {
   if (runner_.state() != SourceState::kFinalRound) {
     // The handshake has deadlines; the rounds have time, and guests want the cores.
@@ -70,53 +57,10 @@ Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
   }
   GODWIT_TRY(tracking_->sync());
   const auto pending_before = plane_.ledger.pending_pages();
-  const bool lose = options_.injection.fault == InjectedFault::kStalePage;
-  last_dirtied_ = lose ? plane_.ledger.absorb_dirty_losing(
-                             announce, [this](PageId page) { return loses(page); })
-                       : plane_.ledger.absorb_dirty(announce);
-  if (lose && stopped_) {
-    settle_loss(announce);
-  }
+  last_dirtied_ = loss_.planted() ? loss_.absorb_dirty(announce, stopped_)
+                                  : plane_.ledger.absorb_dirty(announce);
   newly_pending_ = plane_.ledger.pending_pages() - pending_before;
   return {};
-}
-
-bool SourceSession::Impl::loses(PageId page) {
-  if (report_.injected_page) {
-    return *report_.injected_page == page;
-  }
-  for (const auto& lost : lost_) {
-    if (lost.page == page) {
-      return true;
-    }
-  }
-  if (stopped_ || lost_.size() == kMostLost ||
-      plane_.ledger.pending()[page.region].test(page.index)) {
-    return false;
-  }
-  for (const auto& run : options_.injection.candidates) {
-    if (run.region == page.region && page.index >= run.first && page.index < run.end()) {
-      copy_guest_page(lost_.emplace_back(Lost{page, {}}).content.data(), guest_page(page));
-      return true;
-    }
-  }
-  return false;
-}
-
-void SourceSession::Impl::settle_loss(const DirtyLedger::Announce& announce) {
-  for (const auto& lost : lost_) {
-    if (!report_.injected_page &&
-        std::memcmp(lost.content.data(), guest_page(lost.page), kPageBytes) != 0) {
-      report_.injected_page = lost.page;
-    } else {
-      plane_.ledger.add_pending({lost.page.region, lost.page.index, 1}, announce);
-    }
-  }
-  lost_.clear();
-}
-
-const std::byte* SourceSession::Impl::guest_page(PageId page) const {
-  return guest_.memory().regions[page.region].guest + page.index * kPageBytes;
 }
 
 void SourceSession::Impl::begin_round() {

@@ -41,6 +41,7 @@ SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOption
                .pages_moved_ns = [this] { return lanes_ ? lanes_->progress_ns() : 0; },
                .on_illegal = on_illegal}),
       plane_(guest.memory(), options_),
+      loss_(guest.memory(), plane_.ledger, options_.planted_loss),
       handshake_(options_.checksum) {}
 
 void SourceSession::Impl::start() {
@@ -264,6 +265,7 @@ void SourceSession::Impl::fill_report() {
   report_.wire_bytes =
       (lanes_ ? lanes_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
   report_.channels = options_.channels;
+  report_.planted_page = loss_.page();
   fill_pages(report_, plane_);
   const bool completed = runner_.state() == SourceState::kCompleted;
   if (completed) {

@@ -19,6 +19,7 @@
 #include "source/figures.h"
 #include "source/lanes.h"
 #include "source/plane.h"
+#include "source/planted.h"
 #include "source/urgent.h"
 
 namespace godwit::engine {
@@ -78,11 +79,6 @@ class SourceSession::Impl {
   Status announce_populated(const DirtyLedger::Announce& announce);
   /// Harvests the dirty source into the ledger and tells the target.
   Status sync_dirty(const DirtyLedger::Announce& announce);
-  /// stale-page: whether the mark of this page is one of those that get lost.
-  bool loses(PageId page);
-  /// stale-page: leaves one page stale that the guest will miss. Requires: the guest has stopped.
-  void settle_loss(const DirtyLedger::Announce& announce);
-  [[nodiscard]] const std::byte* guest_page(PageId page) const;
   void begin_round();
   void step(const Status& status);
   /// The lanes have done what they were told.
@@ -98,8 +94,6 @@ class SourceSession::Impl {
   Status flush_control();
   Status send_state();
   Status send_commit();
-  void maybe_cut();
-  void cut(const char* why);
   Status begin_stream();
   void resume();
 
@@ -117,6 +111,7 @@ class SourceSession::Impl {
   const SourceOptions options_;
   MachineRunner<SourceMachine> runner_;
   SourcePlane plane_;
+  PlantedLoss loss_;
 
   DirtySource* tracking_ = nullptr;
   bool tracking_started_ = false;
@@ -124,17 +119,10 @@ class SourceSession::Impl {
   bool stopped_ = false;
   bool cancelled_ = false;
   bool target_maps_ = false;  // placing a page maps it there, so old ones cost an unmapping
-  bool cut_when_sent_ = false;
   Ordered ordered_ = Ordered::kNothing;
   std::uint64_t last_dirtied_ = 0;   // marks of the last sync
   std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
-  /// A page whose marks get lost, and what it held when the first of them did.
-  struct Lost {
-    PageId page;
-    std::array<std::byte, kPageBytes> content;
-  };
-  std::vector<Lost> lost_;
-  std::uint64_t barrier_id_ = 0;  // of the last one sent
+  std::uint64_t barrier_id_ = 0;     // of the last one sent
   std::uint64_t previous_pending_ = 0;
   std::uint64_t pages_before_round_ = 0;
   std::uint64_t bytes_before_round_ = 0;

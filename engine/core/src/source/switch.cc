@@ -1,5 +1,3 @@
-#include <chrono>
-#include <thread>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
@@ -82,9 +80,6 @@ Status SourceSession::Impl::send_state() {
   control_->send(wire::MessageType::kFinalSync,
                  wire::FinalSync{pending_at_switch_, plane_.ledger.pending_hash()});
   stamps_.synced_ns = monotonic_ns();
-  if (options_.injection.fault == InjectedFault::kBlackoutDelay) {
-    std::this_thread::sleep_for(std::chrono::nanoseconds(options_.injection.delay_ns));
-  }
   wire::State state;
   GODWIT_TRY_ASSIGN(state.sections, guest_.save_state());
   GODWIT_TRY(wire::validate(state));
@@ -96,21 +91,7 @@ Status SourceSession::Impl::send_state() {
 Status SourceSession::Impl::send_commit() {
   stamps_.committed_ns = monotonic_ns();
   control_->send(wire::MessageType::kCommit, wire::Commit{});
-  cut_when_sent_ = options_.injection.fault == InjectedFault::kCutAfterCommit;
   return {};
-}
-
-void SourceSession::Impl::maybe_cut() {
-  if (cut_when_sent_ && runner_.state() == SourceState::kHandover) {
-    cut_when_sent_ = false;
-    cut("injected: the link is cut after COMMIT");
-  }
-}
-
-void SourceSession::Impl::cut(const char* why) {
-  runner_.note_error(make_error(ErrorCode::kClosed, "link", why));
-  shut_down_channels();
-  runner_.push(SourceEvent::kLinkLost);
 }
 
 Status SourceSession::Impl::begin_stream() {

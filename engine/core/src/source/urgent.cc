@@ -94,29 +94,9 @@ Status SourceUrgent::on_frame(const wire::FrameView& frame) {
   }
 }
 
-/// What fault-delay plants. The end is waited for awake: a sleep ends some 60 us late, which a
-/// measurement of a millisecond would notice.
-void SourceUrgent::delay() const {
-  constexpr std::int64_t kAwakeNs = 200'000;
-  constexpr std::int64_t kSliceNs = 20'000'000;
-  const auto end = monotonic_ns() + plane_.options.injection.delay_ns;
-  while (!stopping_.load(std::memory_order_acquire)) {
-    const auto left = end - monotonic_ns();
-    if (left <= 0) {
-      break;
-    }
-    if (left > kAwakeNs) {
-      std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left - kAwakeNs, kSliceNs)));
-    }
-  }
-}
-
 Status SourceUrgent::on_request(const wire::PageRequest& request) {
   if (!switched_.load(std::memory_order_acquire)) {
     return fail(ErrorCode::kProtocol, "page request", "a page was requested before the switch");
-  }
-  if (plane_.options.injection.fault == InjectedFault::kFaultDelay) {
-    delay();
   }
   const auto& sizes = plane_.ledger.region_pages();
   for (const auto page : request.pages) {

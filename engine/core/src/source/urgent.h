@@ -48,7 +48,6 @@ class SourceUrgent {
   Status on_frame(const wire::FrameView& frame);
   Status on_request(const wire::PageRequest& request);
   void pump();
-  void delay() const;
 
   SourcePlane& plane_;
   Transport& transport_;

@@ -222,7 +222,7 @@ Status TargetSession::Impl::create_machine(const MachineDescription& description
   const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
   GODWIT_TRY_ASSIGN(auto states,
                     PageStates::create(pages, machine_parts_.placer->placing(), block));
-  plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states), options_.injection);
+  plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states));
   lanes_ =
       std::make_unique<TargetLanes>(*plane_,
                                     transport_,

@@ -100,16 +100,6 @@ Status TargetPlane::place(PageRun run, const std::byte* data, bool backed) {
     // A zero page over a hole costs nothing: the hole reads zero already.
     return backed ? machine_.placer->place_zero(run) : Status{};
   }
-  if (injection_.fault == InjectedFault::kDropPage && injection_.page.region == run.region &&
-      injection_.page.index >= run.first && injection_.page.index < run.end()) {
-    for (auto page = run.first; page < run.end(); ++page) {
-      if (page != injection_.page.index) {
-        GODWIT_TRY(machine_.placer->place({run.region, page, 1},
-                                          data + ((page - run.first) << kPageShift)));
-      }
-    }
-    return {};
-  }
   return machine_.placer->place(run, data);
 }
 

@@ -18,10 +18,8 @@ namespace godwit::engine {
 /// once, and maps them when the guest runs here. Thread: any; see PageStates.
 class TargetPlane {
  public:
-  TargetPlane(TargetHost::Machine& machine,
-              std::unique_ptr<PageStates> states,
-              const Injection& injection)
-      : machine_(machine), states_(std::move(states)), injection_(injection) {}
+  TargetPlane(TargetHost::Machine& machine, std::unique_ptr<PageStates> states)
+      : machine_(machine), states_(std::move(states)) {}
 
   /// Pages of a received frame. `owner` is the thread's; the faults that it answers go to `log`.
   /// Errors: kProtocol when the frame does not belong to this phase or names pages outside memory.
@@ -73,7 +71,6 @@ class TargetPlane {
 
   TargetHost::Machine& machine_;
   std::unique_ptr<PageStates> states_;
-  const Injection& injection_;
   OpenFaults open_faults_;
   std::atomic<bool> switched_{false};
   std::atomic<std::uint64_t> retracted_{0};

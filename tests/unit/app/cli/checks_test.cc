@@ -9,11 +9,10 @@
 namespace godwit::app {
 namespace {
 
-using engine::InjectedFault;
 using engine::Mode;
 
 struct Case {
-  InjectedFault fault;
+  PlantedKind fault;
   Mode mode;
   vmm::Workload workload;
   vmm::Fill fill;
@@ -32,18 +31,18 @@ TEST(Checks, APlantedFaultCanBeShown) {
       ": needs --fill random, compressible or alternating; a page of zeros has no bytes on the "
       "wire";
   for (const auto& [fault, mode, workload, fill, why] :
-       {Case{InjectedFault::kNone, Mode::kStopAndCopy, kReads, kZero, ""},
-        Case{InjectedFault::kStalePage, Mode::kHybrid, kWrites, kZero, ""},
-        Case{InjectedFault::kStalePage, Mode::kPrecopy, kWrites, kRandom, ""},
-        Case{InjectedFault::kStalePage, Mode::kPostcopy, kWrites, kRandom, stale},
-        Case{InjectedFault::kStalePage, Mode::kHybrid, kReads, kRandom, stale},
-        Case{InjectedFault::kFaultDelay, Mode::kPostcopy, kReads, kRandom, ""},
-        Case{InjectedFault::kFaultDelay, Mode::kPrecopy, kReads, kRandom, delay},
-        Case{InjectedFault::kFaultDelay, Mode::kStopAndCopy, kReads, kRandom, delay},
-        Case{InjectedFault::kDropPage, Mode::kHybrid, kReads, kRandom, ""},
-        Case{InjectedFault::kDropPage, Mode::kHybrid, kReads, kZero, bytes},
-        Case{InjectedFault::kFlipBit, Mode::kHybrid, kReads, kZero, bytes},
-        Case{InjectedFault::kSkipRegister, Mode::kHybrid, kReads, kZero, ""}}) {
+       {Case{PlantedKind::kNone, Mode::kStopAndCopy, kReads, kZero, ""},
+        Case{PlantedKind::kStalePage, Mode::kHybrid, kWrites, kZero, ""},
+        Case{PlantedKind::kStalePage, Mode::kPrecopy, kWrites, kRandom, ""},
+        Case{PlantedKind::kStalePage, Mode::kPostcopy, kWrites, kRandom, stale},
+        Case{PlantedKind::kStalePage, Mode::kHybrid, kReads, kRandom, stale},
+        Case{PlantedKind::kFaultDelay, Mode::kPostcopy, kReads, kRandom, ""},
+        Case{PlantedKind::kFaultDelay, Mode::kPrecopy, kReads, kRandom, delay},
+        Case{PlantedKind::kFaultDelay, Mode::kStopAndCopy, kReads, kRandom, delay},
+        Case{PlantedKind::kDropPage, Mode::kHybrid, kReads, kRandom, ""},
+        Case{PlantedKind::kDropPage, Mode::kHybrid, kReads, kZero, bytes},
+        Case{PlantedKind::kFlipBit, Mode::kHybrid, kReads, kZero, bytes},
+        Case{PlantedKind::kSkipRegister, Mode::kHybrid, kReads, kZero, ""}}) {
     MigrationSettings migration;
     migration.planted.fault = fault;
     migration.source.mode = mode;

@@ -34,7 +34,7 @@ TEST(Requests, AMigrationIsAskedForInFull) {
   settings.source.mode = engine::Mode::kPrecopy;
   settings.source.checksum = false;
   settings.source.timeout_ns = 1'001'000;
-  settings.planted = {engine::InjectedFault::kBlackoutDelay, 7'000'000};
+  settings.planted = {PlantedKind::kBlackoutDelay, 7'000'000};
   settings.transport = TransportChoice::kPoll;
   settings.timeline = true;
   const auto json = request_json(request);

@@ -32,8 +32,8 @@ Report full_report() {
   migration.target.faults.record(20'000);
   migration.target.placement = "alias";
   migration.transport = "uring";
-  input.settings.planted.fault = engine::InjectedFault::kFlipBit;
-  input.migration.injected_page = PageId{0, 3};
+  input.settings.planted.fault = PlantedKind::kFlipBit;
+  input.migration.planted_page = PageId{0, 3};
   input.config.workload = vmm::Workload::kRandomWrite;
   input.config.memory_bytes = 64ULL << 20;
   input.config.populated_bytes = 32ULL << 20;

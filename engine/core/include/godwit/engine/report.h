@@ -68,8 +68,8 @@ struct MigrationReport {
   std::vector<RoundReport> rounds;
   TargetFigures target;
   RunEdge stopped;
-  std::optional<PageId> injected_page;
-  std::uint32_t channels = 1;  ///< bulk connections
+  std::optional<PageId> planted_page;  ///< that SourceOptions::planted_loss left stale
+  std::uint32_t channels = 1;          ///< bulk connections
   std::string transport, congestion, dirty_source;
   SourceTrace trace;
 };

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "godwit/engine/ports/transport.h"
+
+#include "demo/planted.h"
+
+namespace godwit::app {
+
+/// What the decorators of one migration know of its course. Thread: any.
+class PlantedCourse {
+ public:
+  /// The guest's state is being saved: what the target says from here on is READY, then requests.
+  void note_saved() { saved_.store(true, std::memory_order_release); }
+  // acquire: pairs with note_saved().
+  [[nodiscard]] bool saved() const { return saved_.load(std::memory_order_acquire); }
+
+  void add(engine::Channel* channel);
+  void remove(engine::Channel* channel);
+  /// Breaks every connection of the migration.
+  void cut();
+
+ private:
+  std::atomic<bool> saved_{false};
+  std::mutex mutex_;
+  std::vector<engine::Channel*> channels_;  // guarded by mutex_
+};
+
+/// `channel` with the fault of `plant` in it, if the fault concerns channels of this kind.
+std::unique_ptr<engine::Channel> plant_in_channel(std::unique_ptr<engine::Channel> channel,
+                                                  engine::ChannelKind kind,
+                                                  const Plant& plant,
+                                                  std::shared_ptr<PlantedCourse> course);
+
+}  // namespace godwit::app
