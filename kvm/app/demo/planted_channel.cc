@@ -80,6 +80,7 @@ class Forwarding : public Channel, private ChannelHandler {
     }
   }
   void on_error(const Error& error) override {
+    course_->note_over();
     if (!cut_) {
       handler_->on_error(error);
     }
@@ -169,7 +170,7 @@ class LateChannel final : public Forwarding {
     constexpr std::int64_t kAwakeNs = 200'000;
     constexpr std::int64_t kSliceNs = 20'000'000;
     const auto end = monotonic_ns() + delay_ns_;
-    while (!ended()) {
+    while (!ended() && !course().over()) {
       const auto left = end - monotonic_ns();
       if (left <= 0) {
         break;
@@ -181,6 +182,24 @@ class LateChannel final : public Forwarding {
   }
 
   const std::int64_t delay_ns_;
+};
+
+/// fault-delay, on the control channel: FINISH, or the loss of the link, ends a delay that still
+/// runs, since the session waits for the urgent thread.
+class EndWatch final : public Forwarding {
+ public:
+  using Forwarding::Forwarding;
+  Status start_send(std::span<const iovec> parts) override {
+    const auto& first = parts.front();
+    if (first.iov_len >= wire::kHeaderBytes) {
+      const std::span bytes(static_cast<const std::byte*>(first.iov_base), first.iov_len);
+      const auto header = wire::parse_header(bytes.first<wire::kHeaderBytes>());
+      if (header && header->type == wire::MessageType::kFinish) {
+        course().note_over();
+      }
+    }
+    return Forwarding::start_send(parts);
+  }
 };
 
 /// cut-before-commit and cut-after-commit: the link dies when READY is here, or when COMMIT, which
@@ -255,6 +274,9 @@ std::unique_ptr<Channel> plant_in_channel(std::unique_ptr<Channel> channel,
     case PlantedKind::kFaultDelay:
       if (kind == Kind::kUrgent) {
         return std::make_unique<LateChannel>(std::move(channel), std::move(course), plant.delay_ns);
+      }
+      if (kind == Kind::kControl) {
+        return std::make_unique<EndWatch>(std::move(channel), std::move(course));
       }
       break;
     case PlantedKind::kCutBeforeCommit:

@@ -20,6 +20,11 @@ class PlantedCourse {
   // acquire: pairs with note_saved().
   [[nodiscard]] bool saved() const { return saved_.load(std::memory_order_acquire); }
 
+  /// The migration ends or its link is lost: nobody waits for what comes over the others.
+  void note_over() { over_.store(true, std::memory_order_release); }
+  // acquire: pairs with note_over().
+  [[nodiscard]] bool over() const { return over_.load(std::memory_order_acquire); }
+
   void add(engine::Channel* channel);
   void remove(engine::Channel* channel);
   /// Breaks every connection of the migration.
@@ -27,6 +32,7 @@ class PlantedCourse {
 
  private:
   std::atomic<bool> saved_{false};
+  std::atomic<bool> over_{false};
   std::mutex mutex_;
   std::vector<engine::Channel*> channels_;  // guarded by mutex_
 };
