@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "godwit/net/socket.h"
+#include "godwit/net/transport.h"
 #include "godwit/wire/codec.h"
 
 #include "cli/units_text.h"
@@ -95,14 +96,11 @@ Result<std::string> read_endpoint(const std::string& text) {
   return net::format_endpoint(address);
 }
 
-/// Names of congestion control that `net` knows.
-constexpr const char* kCongestionChoices = "auto, cubic, bbr, reno";
-
 Result<std::string> read_congestion(const std::string& text) {
-  if (text == "auto" || text == "cubic" || text == "bbr" || text == "reno") {
-    return text;
+  if (!net::kCongestionNames.parse(text)) {
+    return unknown_name(text, net::kCongestionNames.choices());
   }
-  return unknown_name(text, kCongestionChoices);
+  return text;
 }
 
 Result<PageId> read_page(const std::string& text) {

@@ -7,40 +7,6 @@
 namespace godwit::app {
 namespace {
 
-constexpr const char* kWorkloads =
-    "idle, sequential-write, random-write, zipf-write, random-read, sequential-read";
-
-template <typename T>
-Result<T> known(std::optional<T> value, const std::string& text, const char* choices) {
-  if (!value) {
-    return unknown_name(text, choices);
-  }
-  return *value;
-}
-
-constexpr Codec<vmm::Workload> kWorkload{
-    [](const std::string& text) { return known(vmm::parse_workload(text), text, kWorkloads); },
-    [](const vmm::Workload& value) { return std::string(vmm::workload_name(value)); }};
-constexpr Codec<vmm::Fill> kFill{
-    [](const std::string& text) {
-      return known(vmm::parse_fill(text), text, "random, compressible, zero, alternating");
-    },
-    [](const vmm::Fill& value) { return std::string(vmm::fill_name(value)); }};
-constexpr Codec<vmm::Backing> kBacking{
-    [](const std::string& text) {
-      return known(vmm::parse_backing(text), text, "memfd, anonymous, hugetlb");
-    },
-    [](const vmm::Backing& value) { return std::string(vmm::backing_name(value)); }};
-constexpr Codec<vmm::DirtyChoice> kDirtyChoice{
-    [](const std::string& text) {
-      return known(vmm::parse_dirty_choice(text), text, "auto, log, ring, wp, wp-async");
-    },
-    [](const vmm::DirtyChoice& value) { return std::string(vmm::dirty_choice_name(value)); }};
-
-constexpr Names kModeNames{std::array{Named{engine::Mode::kHybrid, "hybrid"},
-                                      Named{engine::Mode::kPrecopy, "precopy"},
-                                      Named{engine::Mode::kPostcopy, "postcopy"},
-                                      Named{engine::Mode::kStopAndCopy, "stop-and-copy"}}};
 constexpr Names kOnNoConvergenceNames{std::array{Named{engine::OnNoConvergence::kForce, "force"},
                                                  Named{engine::OnNoConvergence::kFail, "fail"}}};
 
@@ -121,9 +87,9 @@ OptionTable<GuestSettings> guest_options() {
       kCount);
   table.value(
       "--workload",
-      kWorkloads,
+      vmm::kWorkloadNames.choices(),
       [](auto& guest) -> auto& { return guest.config.workload; },
-      kWorkload);
+      named<vmm::kWorkloadNames>());
   table.value(
       "--rate",
       "bytes touched per second by the whole guest, 0 = full speed (0)",
@@ -133,12 +99,12 @@ OptionTable<GuestSettings> guest_options() {
       "--fill",
       "initial content: random, compressible, zero or alternating, every second page zero (random)",
       [](auto& guest) -> auto& { return guest.config.fill; },
-      kFill);
+      named<vmm::kFillNames>());
   table.value(
       "--dirty-source",
       "how writes are noticed: auto, log or ring (KVM), wp or wp-async (process) (auto)",
       [](auto& guest) -> auto& { return guest.config.dirty; },
-      kDirtyChoice);
+      named<vmm::kDirtyChoiceNames>());
   table.value(
       "--seed",
       "makes everything random in guest and injection (1)",
@@ -148,7 +114,7 @@ OptionTable<GuestSettings> guest_options() {
       "--backing",
       "kind of guest memory: memfd, anonymous or hugetlb (memfd)",
       [](auto& guest) -> auto& { return guest.config.backing; },
-      kBacking);
+      named<vmm::kBackingNames>());
   return table;
 }
 
@@ -158,7 +124,7 @@ OptionTable<MigrationSettings> migration_options() {
       "--mode",
       "hybrid, precopy, postcopy or stop-and-copy (hybrid)",
       [](auto& settings) -> auto& { return settings.source.mode; },
-      named<kModeNames>());
+      named<engine::kModeNames>());
   table.value(
       "--switch-after-rounds",
       "hybrid: pre-copy rounds before the switch (2)",
@@ -229,7 +195,7 @@ OptionTable<ReceiveLine> receive_options() {
   table.value("--backing",
               "kind of guest memory here: memfd, anonymous or hugetlb (the guest's)",
               &ReceiveLine::backing,
-              kBacking);
+              named<vmm::kBackingNames>());
   add_congestion(table);
   add_transport(table);
   add_timeout(table, &ReceiveLine::timeout_ns);
