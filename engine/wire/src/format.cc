@@ -37,6 +37,7 @@ constexpr std::array<TypeTraits, kMessageTypeEnd> kTypes = {{
     {"CANCEL_ACK", {0, 0}},
     {"ABORT", {8, 8 + 4096}},
 }};
+static_assert(!kTypes.back().name.empty(), "every type has a row");
 
 const TypeTraits& traits(MessageType type) {
   const auto number = static_cast<std::size_t>(type);

@@ -23,8 +23,8 @@
 namespace godwit::kvm {
 namespace {
 
-constexpr std::uint64_t kDataPages = 16384;
-constexpr std::uint64_t kExtraPages = 37;  // the slot ends inside a word
+constexpr std::uint64_t kRingPages = 16384;
+constexpr std::uint64_t kRingExtraPages = 37;  // the slot ends inside a word
 /// The least that a processor with page-modification logging accepts.
 constexpr std::uint32_t kSmallRing = 1024;
 
@@ -105,9 +105,9 @@ class DirtyRingTest : public ::testing::Test {
     ring_.reset();
   }
 
-  void make(std::uint32_t entries, std::uint32_t vcpus, std::uint64_t pages = kDataPages) {
+  void make(std::uint32_t entries, std::uint32_t vcpus, std::uint64_t pages = kRingPages) {
     auto machine =
-        TinyMachine::create(pages, kExtraPages, 60, {.vcpus = vcpus, .ring_entries = entries});
+        TinyMachine::create(pages, kRingExtraPages, 60, {.vcpus = vcpus, .ring_entries = entries});
     ASSERT_OK(machine);
     machine_ = std::move(*machine);
     mirror_ = std::make_unique<Mirror>(*machine_);

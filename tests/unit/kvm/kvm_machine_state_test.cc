@@ -15,10 +15,6 @@
 namespace godwit::vmm {
 namespace {
 
-Result<std::unique_ptr<Guest>> make(const GuestConfig& config) {
-  return make_guest(config, MemoryOptions{});
-}
-
 /// Pages marked since the last take().
 class Marks final : public engine::DirtySink {
  public:

@@ -11,10 +11,6 @@
 namespace godwit::vmm {
 namespace {
 
-Result<std::unique_ptr<Guest>> make(const GuestConfig& config) {
-  return make_guest(config, MemoryOptions{});
-}
-
 class EveryWorkload : public ::testing::TestWithParam<std::tuple<Workload, std::uint32_t>> {};
 
 TEST_P(EveryWorkload, FillsRunsAndSweepsClean) {

@@ -28,6 +28,10 @@ inline GuestConfig small_kvm_config() {
   return config;
 }
 
+inline Result<std::unique_ptr<Guest>> make(const GuestConfig& config) {
+  return make_guest(config, MemoryOptions{});
+}
+
 inline void let_run(std::chrono::milliseconds time) {
   std::this_thread::sleep_for(time);
 }

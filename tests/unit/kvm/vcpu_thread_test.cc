@@ -17,7 +17,7 @@
 namespace godwit::kvm {
 namespace {
 
-constexpr std::uint64_t kDataPages = 256;
+constexpr std::uint64_t kThreadPages = 256;
 
 /// Waits without a time limit of its own: ctest ends a test that hangs.
 void wait_for(const std::atomic<std::uint64_t>& value, std::uint64_t least) {
@@ -57,7 +57,7 @@ class Pausing : public ::testing::TestWithParam<unsigned> {};
 
 TEST_P(Pausing, ThousandTimesUnderLoadLosesNoWrite) {
   GODWIT_NEED_KVM();
-  auto machine = TinyMachine::create(kDataPages, 0, GetParam());
+  auto machine = TinyMachine::create(kThreadPages, 0, GetParam());
   ASSERT_OK(machine);
   CountingThread thread;
   ASSERT_OK(thread.start(**machine));
@@ -90,7 +90,7 @@ INSTANTIATE_TEST_SUITE_P(ExitsOften, Pausing, ::testing::Values(0U, 4U, 14U, 60U
 TEST(VcpuThread, LeavesTheGuestWhenAskedAndComesBack) {
   GODWIT_NEED_KVM();
   // A guest that never leaves by itself: a request that gets lost hangs the test.
-  auto machine = TinyMachine::create(kDataPages, 0, 60);
+  auto machine = TinyMachine::create(kThreadPages, 0, 60);
   ASSERT_OK(machine);
   CountingThread thread;
   ASSERT_OK(thread.start(**machine));
@@ -116,7 +116,7 @@ TEST(VcpuThread, LeavesTheGuestWhenAskedAndComesBack) {
 TEST(VcpuThread, IsParkedBetweenExitsForever) {
   GODWIT_NEED_KVM();
   // A guest that practically never leaves by itself: only the kick brings it back.
-  auto machine = TinyMachine::create(kDataPages, 0, 60);
+  auto machine = TinyMachine::create(kThreadPages, 0, 60);
   ASSERT_OK(machine);
   CountingThread thread;
   ASSERT_OK(thread.start(**machine));
@@ -131,7 +131,7 @@ TEST(VcpuThread, IsParkedBetweenExitsForever) {
 
 TEST(VcpuThread, CompletesAnExitBeforeItParks) {
   GODWIT_NEED_KVM();
-  auto machine = TinyMachine::create(kDataPages, 0, 4);
+  auto machine = TinyMachine::create(kThreadPages, 0, 4);
   ASSERT_OK(machine);
   auto thread = VcpuThread::start(
       *(*machine)->vcpu,
@@ -159,7 +159,7 @@ TEST(VcpuThread, CompletesAnExitBeforeItParks) {
 
 TEST(VcpuThread, CanBeDestroyedWhileRunning) {
   GODWIT_NEED_KVM();
-  auto machine = TinyMachine::create(kDataPages, 0, 60);
+  auto machine = TinyMachine::create(kThreadPages, 0, 60);
   ASSERT_OK(machine);
   CountingThread thread;
   ASSERT_OK(thread.start(**machine));
@@ -168,7 +168,7 @@ TEST(VcpuThread, CanBeDestroyedWhileRunning) {
 
 TEST(VcpuThread, ReportsAFailingHandlerAndStaysFailed) {
   GODWIT_NEED_KVM();
-  auto machine = TinyMachine::create(kDataPages, 0, 4);
+  auto machine = TinyMachine::create(kThreadPages, 0, 4);
   ASSERT_OK(machine);
   std::atomic<std::uint64_t> failures{0};
   auto thread = VcpuThread::start(
@@ -193,7 +193,7 @@ TEST(VcpuThread, ReportsAFailingHandlerAndStaysFailed) {
 
 TEST(VcpuThread, SleepEndsEarlyWhenPaused) {
   GODWIT_NEED_KVM();
-  auto machine = TinyMachine::create(kDataPages, 0, 4);
+  auto machine = TinyMachine::create(kThreadPages, 0, 4);
   ASSERT_OK(machine);
   std::atomic<std::uint64_t> sleeping{0};
   constexpr std::int64_t kHour = 3'600'000'000'000;

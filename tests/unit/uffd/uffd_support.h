@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "godwit/base/random.h"
 #include "godwit/base/units.h"
 #include "godwit/engine/ports/memory.h"
+#include "godwit/uffd/populated_scan.h"
 #include "godwit/uffd/uffd.h"
 
 #include "support/require.h"
@@ -145,6 +147,27 @@ inline std::uint64_t first_word(const std::vector<std::byte>& bytes) {
 inline bool wait_readable(int fd, int timeout_ms = 10000) {
   pollfd ready{fd, POLLIN, 0};
   return ::poll(&ready, 1, timeout_ms) == 1;
+}
+
+/// Reads the first word of a page on a thread of its own.
+class Toucher {
+ public:
+  Toucher(const engine::GuestMemory& memory, PageId page)
+      : thread_([this, &memory, page] { seen_ = load_word(memory, page); }) {}
+  std::uint64_t join() {
+    thread_.join();
+    return seen_;
+  }
+
+ private:
+  std::uint64_t seen_ = 0;
+  std::jthread thread_;
+};
+
+inline std::uint64_t populated_pages(const engine::GuestMemory& memory) {
+  std::uint64_t pages = 0;
+  EXPECT_TRUE(make_populated_scan(memory)->scan([&](PageRun run) { pages += run.count; }));
+  return pages;
 }
 
 }  // namespace godwit::uffd

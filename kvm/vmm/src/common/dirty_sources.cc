@@ -62,7 +62,7 @@ Status probe_by_making(const DirtyTracker& row, bool huge_pages) {
 
 // Of each kind the best first: that is what kAuto takes. Why the log before the ring:
 // docs/adr/0006-dirty-log-by-default.md.
-constexpr std::array<DirtyTracker, 4> kTrackers{{
+constexpr auto kTrackers = std::to_array<DirtyTracker>({
     {.choice = DirtyChoice::kLog, .kind = GuestKind::kKvm, .make = make_log},
     {.choice = DirtyChoice::kRing,
      .kind = GuestKind::kKvm,
@@ -77,7 +77,7 @@ constexpr std::array<DirtyTracker, 4> kTrackers{{
      .kind = GuestKind::kProcess,
      .probe = probe_by_making,
      .make = make_wp},
-}};
+});
 
 /// "log and ring"
 std::string choices_of(GuestKind kind) {

@@ -10,7 +10,7 @@
 namespace godwit::engine {
 namespace {
 
-void quiet(PageRun /*run*/) {}
+void ignore_run(PageRun /*run*/) {}
 
 TEST(RoundCursor, ARoundGivesEveryPendingPageOnceInAddressOrder) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
@@ -23,7 +23,7 @@ TEST(RoundCursor, ARoundGivesEveryPendingPageOnceInAddressOrder) {
     for (RegionIndex region = 0; region < sizes.size(); ++region) {
       for (std::uint64_t page = 0; page < sizes[region]; ++page) {
         if (random.below(4) != 0) {
-          ledger.add_pending({region, page, 1}, quiet);
+          ledger.add_pending({region, page, 1}, ignore_run);
           expected.push_back({region, page});
         }
       }
@@ -55,7 +55,7 @@ TEST(RoundCursor, ChannelsShareARoundByChunksSoThatAPageHasOneChannel) {
     for (RegionIndex region = 0; region < sizes.size(); ++region) {
       for (std::uint64_t page = 0; page < sizes[region]; ++page) {
         if (random.below(4) != 0) {
-          ledger.add_pending({region, page, 1}, quiet);
+          ledger.add_pending({region, page, 1}, ignore_run);
           ++pending;
         }
       }
@@ -78,12 +78,12 @@ TEST(RoundCursor, ChannelsShareARoundByChunksSoThatAPageHasOneChannel) {
 
 TEST(PageScheduler, BackgroundSendsHotPagesBeforeTheRest) {
   DirtyLedger ledger({1024});
-  ledger.add_pending({0, 0, 1024}, quiet);
+  ledger.add_pending({0, 0, 1024}, ignore_run);
   ledger.sink().mark(0, 10, 0b1);
-  ledger.absorb_dirty(quiet);
+  ledger.absorb_dirty(ignore_run);
   ledger.sink().mark(0, 10, 0b1);
   ledger.sink().mark(0, 3, 0b10);
-  ledger.absorb_dirty(quiet);
+  ledger.absorb_dirty(ignore_run);
   PageScheduler scheduler(ledger);
   scheduler.prepare_background();
   PageBatchPlan plan;
@@ -97,7 +97,7 @@ TEST(PageScheduler, BackgroundSendsHotPagesBeforeTheRest) {
 
 TEST(PageScheduler, NeighboursOfAFaultGoFirst) {
   DirtyLedger ledger({1024});
-  ledger.add_pending({0, 0, 1024}, quiet);
+  ledger.add_pending({0, 0, 1024}, ignore_run);
   PageScheduler scheduler(ledger);
   scheduler.prepare_background();
   scheduler.hint({0, 600});
@@ -117,14 +117,14 @@ TEST(PageScheduler, BackgroundEndsWithNothingPendingWhateverTheHints) {
     std::set<PageId> left;
     for (RegionIndex region = 0; region < sizes.size(); ++region) {
       for (std::uint64_t page = 0; page < sizes[region]; ++page) {
-        ledger.add_pending({region, page, 1}, quiet);
+        ledger.add_pending({region, page, 1}, ignore_run);
         left.insert({region, page});
         if (random.below(5) == 0) {
           ledger.sink().mark(region, page / 64, 1ULL << (page % 64));
         }
       }
     }
-    ledger.absorb_dirty(quiet);
+    ledger.absorb_dirty(ignore_run);
     PageScheduler scheduler(ledger);
     scheduler.prepare_background();
     PageBatchPlan plan;

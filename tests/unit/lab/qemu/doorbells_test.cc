@@ -7,12 +7,12 @@
 #include "guest/pc_platform.h"
 #include "guest/workload.h"
 
+#include "unit/lab/qemu/milliseconds.h"
+
 namespace godwit::lab {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-
-constexpr std::int64_t kMs = 1'000'000;
 
 /// What the guest sends for a step.
 std::uint8_t step(std::uint64_t number) {

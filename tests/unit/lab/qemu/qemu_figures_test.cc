@@ -7,10 +7,11 @@
 
 #include "guest/pc_platform.h"
 
+#include "unit/lab/qemu/milliseconds.h"
+
 namespace godwit::lab {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kBeganNs = 10'000 * kMs;
 
 /// A guest of one step a millisecond that stops 400 ms after the migration began, for 50 ms.
@@ -36,7 +37,7 @@ QemuCourse course(std::uint64_t page_requests) {
   return out;
 }
 
-QemuPlan plan(const char* mode, vmm::Workload workload) {
+QemuPlan plan_of(const char* mode, vmm::Workload workload) {
   QemuPlan out{*parse_qemu_mode(mode), {}};
   out.options.guest.workload = workload;
   return out;
@@ -52,7 +53,7 @@ PeerRun noted(const QemuCourse& course, const QemuPlan& plan) {
 }
 
 TEST(QemuFigures, ComeFromTheGuestAndTheProcesses) {
-  const auto run = noted(course(0), plan("precopy", vmm::Workload::kIdle));
+  const auto run = noted(course(0), plan_of("precopy", vmm::Workload::kIdle));
   EXPECT_EQ(run.reason, "");
   EXPECT_EQ(number_at(run.figures, "/total_ns"), 600 * kMs);
   EXPECT_EQ(number_at(run.figures, "/downtime_ns"), 12 * kMs) << "QEMU's own";
@@ -88,12 +89,12 @@ TEST(QemuFigures, APostcopyThatWasNoneDoesNotCount) {
                                "pre-copy converged before post-copy could begin"}}) {
     auto seen = course(one.page_requests);
     seen.in_postcopy = one.in_postcopy;
-    EXPECT_EQ(noted(seen, plan("postcopy", one.workload)).reason, one.reason);
+    EXPECT_EQ(noted(seen, plan_of("postcopy", one.workload)).reason, one.reason);
   }
 }
 
 TEST(QemuFigures, NotesSayWhatTheReaderMustKnow) {
-  auto idle = plan("postcopy", vmm::Workload::kIdle);
+  auto idle = plan_of("postcopy", vmm::Workload::kIdle);
   idle.options.prealloc = true;
   EXPECT_EQ(json_text(noted(course(3), idle).report.at("qemu").at("notes")),
             R"(["congestion control is reno, not cubic",)"
@@ -102,7 +103,7 @@ TEST(QemuFigures, NotesSayWhatTheReaderMustKnow) {
 }
 
 TEST(QemuFigures, ATimelineHasPhasesByWhatTheGuestSaw) {
-  auto wanted = plan("postcopy", vmm::Workload::kRandomWrite);
+  auto wanted = plan_of("postcopy", vmm::Workload::kRandomWrite);
   wanted.options.timeline = true;
   const auto run = noted(course(500), wanted);
   EXPECT_EQ(text_at(run.report, "/guest/workload"), "random-write");

@@ -49,21 +49,6 @@ class FaultServiceTest : public testing::Test {
   std::unique_ptr<engine::FaultService> service_;
 };
 
-/// Reads the first word of a page on a thread of its own.
-class Toucher {
- public:
-  Toucher(const engine::GuestMemory& memory, PageId page)
-      : thread_([this, &memory, page] { seen_ = load_word(memory, page); }) {}
-  std::uint64_t join() {
-    thread_.join();
-    return seen_;
-  }
-
- private:
-  std::uint64_t seen_ = 0;
-  std::jthread thread_;
-};
-
 TEST_F(FaultServiceTest, MissingPageIsPlacedAndMappedWhileTheToucherWaits) {
   make({8, 8});
   Toucher toucher(memory(), {1, 3});

@@ -29,12 +29,6 @@ struct Case {
 
 class TargetPartsTest : public testing::TestWithParam<Case> {};
 
-std::uint64_t populated_pages(const engine::GuestMemory& memory) {
-  std::uint64_t pages = 0;
-  EXPECT_TRUE(make_populated_scan(memory)->scan([&](PageRun run) { pages += run.count; }));
-  return pages;
-}
-
 constexpr std::uint64_t kPages = 24;
 
 TEST_P(TargetPartsTest, GoWithTheMemory) {

@@ -60,20 +60,6 @@ class AnonymousTargetTest : public testing::Test {
   TargetParts target_;
 };
 
-class Toucher {
- public:
-  Toucher(const engine::GuestMemory& memory, PageId page)
-      : thread_([this, &memory, page] { seen_ = load_word(memory, page); }) {}
-  std::uint64_t join() {
-    thread_.join();
-    return seen_;
-  }
-
- private:
-  std::uint64_t seen_ = 0;
-  std::jthread thread_;
-};
-
 TEST_F(AnonymousTargetTest, PlacingMapsThePage) {
   make({16, 8});
   EXPECT_EQ(target_.placer->placing(), engine::Placing::kMaps);

@@ -31,12 +31,6 @@ bool reads(const engine::GuestMemory& memory, PageRun run, const std::vector<std
   return std::memcmp(memory.page({run.region, run.first}), bytes.data(), run.bytes()) == 0;
 }
 
-std::uint64_t populated_pages(const engine::GuestMemory& memory) {
-  std::uint64_t pages = 0;
-  EXPECT_TRUE(make_memfd_scan(memory)->scan([&](PageRun run) { pages += run.count; }));
-  return pages;
-}
-
 TEST_P(Placer, PlacedBytesAppearInTheGuestAndNowhereElse) {
   const TestMemory memory({16, 8});
   const auto placer = GetParam().make(memory.get());
