@@ -52,9 +52,9 @@ endfunction()
 # How tests, the command and the lab are compiled: most of their time is the compiler's, not theirs.
 set(GODWIT_QUICK_OPTIONS -O1 -g1)
 
-# Several files of a test program are compiled as one: they instantiate the same templates, which is most of the work.
-# Presets that look at single files (tidy, fuzz) and those for daily work (dev) go without.
-option(GODWIT_UNITY_TESTS "Compile several files of a test program at once" OFF)
+# Several files of a test program, or of the lab, are compiled as one: they instantiate the same templates, which is most
+# of the work. Presets that look at single files (tidy, fuzz) and those for daily work (dev) go without.
+option(GODWIT_UNITY "Compile several files of tests and lab at once" OFF)
 set(GODWIT_UNITY_FILES 8)
 
 # godwit_test(NAME SOURCES ... LINK ... LABELS ... CASE_LABELS prefix label... TIMEOUT seconds OPTIMIZED):
@@ -69,7 +69,7 @@ function(godwit_test name)
     target_compile_options(${name} PRIVATE ${GODWIT_QUICK_OPTIONS})
     target_precompile_headers(${name} REUSE_FROM godwit_test_support)
     set_target_properties(${name} PROPERTIES
-      UNITY_BUILD ${GODWIT_UNITY_TESTS}
+      UNITY_BUILD ${GODWIT_UNITY}
       UNITY_BUILD_BATCH_SIZE ${GODWIT_UNITY_FILES})
   endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
