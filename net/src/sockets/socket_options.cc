@@ -37,12 +37,26 @@ void set_int(int fd, int level, int option, int value) {
   [[maybe_unused]] const int status = ::setsockopt(fd, level, option, &value, sizeof value);
 }
 
-/// FORCE passes net.core.rmem_max and wmem_max where the process has CAP_NET_ADMIN.
+/// The option that takes the kernel's automatic size back. Kernel: 5.14; not in every header.
+constexpr int kBufferLock = 72;  // SO_BUF_LOCK
+
+/// FORCE passes net.core.rmem_max and wmem_max where the process has CAP_NET_ADMIN. Without it and
+/// above these the kernel would cut the window short and fix it there, which caps a long link: then
+/// the buffer is left to the kernel, which sizes it by itself up to tcp_rmem and tcp_wmem.
 void set_buffer(int fd, int forced, int plain, std::uint64_t window) {
   // The kernel doubles the value and counts its own overhead in it.
   const int value = static_cast<int>(window / 2);
-  if (::setsockopt(fd, SOL_SOCKET, forced, &value, sizeof value) != 0) {
-    set_int(fd, SOL_SOCKET, plain, value);
+  if (::setsockopt(fd, SOL_SOCKET, forced, &value, sizeof value) == 0) {
+    return;
+  }
+  int locks = 0;
+  socklen_t size = sizeof locks;
+  const bool known = ::getsockopt(fd, SOL_SOCKET, kBufferLock, &locks, &size) == 0;
+  set_int(fd, SOL_SOCKET, plain, value);
+  int got = 0;
+  size = sizeof got;
+  if (known && ::getsockopt(fd, SOL_SOCKET, plain, &got, &size) == 0 && got < 2 * value) {
+    set_int(fd, SOL_SOCKET, kBufferLock, locks);
   }
 }
 
@@ -116,18 +130,22 @@ void tune_connection(int fd) {
   set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
 }
 
+void set_send_window(int fd, std::uint64_t bytes) {
+  set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
+}
+
+void set_receive_window(int fd, std::uint64_t bytes) {
+  set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+}
+
 void bound_send_window(int fd, std::uint64_t bytes_per_second) {
-  set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, bulk_window_bytes(round_trip_us(fd), bytes_per_second));
-  if (bytes_per_second != 0) {
-    // TCP paces by itself where no fq queue does it, loopback included (measured: 0.48-0.50 GB/s
-    // for a limit of 0.5).
-    [[maybe_unused]] const int status = ::setsockopt(
-        fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_second, sizeof bytes_per_second);
-  }
+  // No SO_MAX_PACING_RATE: the sender's own budget is shared by all connections, and what a socket
+  // holds back for its rate (a barrier behind it) would make a stopped guest wait.
+  set_send_window(fd, bulk_window_bytes(round_trip_us(fd), bytes_per_second));
 }
 
 void bound_receive_window(int fd) {
-  set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, bulk_window_bytes(round_trip_us(fd), 0));
+  set_receive_window(fd, bulk_window_bytes(round_trip_us(fd), 0));
 }
 
 }  // namespace godwit::net

@@ -39,5 +39,8 @@ void tune_connection(int fd);
 /// only the sender's.
 void bound_send_window(int fd, std::uint64_t bytes_per_second);
 void bound_receive_window(int fd);
+/// The same to a size. Where that is not permitted the kernel goes on sizing the buffer.
+void set_send_window(int fd, std::uint64_t bytes);
+void set_receive_window(int fd, std::uint64_t bytes);
 
 }  // namespace godwit::net
