@@ -415,14 +415,19 @@ void SimSource::end_of_round() {
   sync_and_announce(true);
   ++rounds_;
   const auto took = std::max<Ns>(1, world_.time.now() - round_started_);
+  const auto pending = ledger_.pending_pages();
+  convergence_.note({.pages = round_pages_, .ns = took}, pending);
+  const auto blackout =
+      engine::forecast_blackout(pending, {.data_pages = round_pages_, .data_ns = took}, 0, 0, 1);
   const engine::RoundEnd end{
-      rounds_,
-      ledger_.pending_pages(),
-      previous_pending_,
-      static_cast<double>(round_pages_ * kPageBytes) * 1e9 / static_cast<double>(took),
-      switch_requested_};
-  previous_pending_ = end.pending_pages;
-  switch (engine::judge_round(scenario_.options, end)) {
+      .rounds_done = rounds_,
+      .pending_pages = pending,
+      .previous_pending_pages = previous_pending_,
+      .stalled_rounds = convergence_.stalled_rounds(),
+      .blackout_ns = blackout ? std::optional(blackout->total_ns()) : std::nullopt,
+      .switch_requested = switch_requested_};
+  previous_pending_ = pending;
+  switch (engine::judge_round(scenario_.options, end).verdict) {
     case engine::Verdict::kNextRound:
       return start_rounds();
     case engine::Verdict::kSwitchLive:

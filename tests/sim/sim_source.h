@@ -8,6 +8,7 @@
 #include "books/dirty_ledger.h"
 #include "books/page_scheduler.h"
 #include "dirty_models.h"
+#include "policy/blackout_forecast.h"
 #include "policy/switch_policy.h"
 #include "simulator.h"
 
@@ -84,6 +85,7 @@ class SimSource : public GuestSide {
   bool tracking_ = false;
   bool switched_ = false;
   bool switch_requested_ = false;
+  engine::Convergence convergence_;
   bool closed_ = false;
   unsigned welcomes_ = 0;
   std::uint32_t rounds_ = 0;

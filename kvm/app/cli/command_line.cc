@@ -34,10 +34,12 @@ Entry entry(const char* name, const char* help, OptionTable<Line> table, Line li
           }};
 }
 
-Entry client(const char* name, const char* help) {
+Entry client(const char* name,
+             const char* help,
+             OptionTable<ClientLine> options = client_options()) {
   ClientLine line;
   line.command = name;
-  return entry(name, help, client_options(), std::move(line));
+  return entry(name, help, std::move(options), std::move(line));
 }
 
 std::vector<Entry> all_commands() {
@@ -45,7 +47,7 @@ std::vector<Entry> all_commands() {
           entry("receive", "waits for one guest and runs it", receive_options()),
           entry("migrate", "migrates the guest behind a control socket", migrate_options()),
           client("status", "shows the guest's state"),
-          client("switch", "ends pre-copy now"),
+          client("switch", "ends pre-copy now", switch_options()),
           client("cancel", "cancels the migration, until it is committed"),
           client("stop", "ends the guest and its process"),
           entry("demo", "source and target as two processes here, one migration", demo_options())};

@@ -31,6 +31,7 @@ struct ReceiveLine {
   std::optional<vmm::Backing> backing;      ///< instead of the guest's
   std::string congestion = "auto";
   TransportChoice transport = TransportChoice::kAuto;
+  engine::CpuPriority cpu_priority = engine::TargetOptions().cpu_priority;
   std::int64_t timeout_ns = engine::TargetOptions().timeout_ns;
   std::string trace;
   std::optional<PageId> drop_page;  ///< for a demo: the page of drop-page
@@ -50,6 +51,7 @@ struct ClientLine {
   std::string command;  ///< its name, which is that of the request too
   std::string control;
   bool json = false;
+  bool force = false;  ///< of switch
 };
 
 struct DemoLine {

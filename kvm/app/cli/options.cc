@@ -52,6 +52,15 @@ void add_trace(OptionTable<S>& table, const char* whose) {
               kText);
 }
 
+template <typename S, typename Member>
+void add_cpu_priority(OptionTable<S>& table, Member member) {
+  table.value("--cpu-priority",
+              "who comes first when processors are short: auto (fair, and more where the migration "
+              "would not end otherwise), guest, fair or migration (auto)",
+              member,
+              named<engine::kCpuPriorityNames>());
+}
+
 void add_planted(OptionTable<MigrationSettings>& table) {
   table.value("--inject",
               "plants a fault: flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
@@ -155,6 +164,7 @@ OptionTable<MigrationSettings> migration_options() {
       "connections that carry pages in bulk, 1 to 64 (1)",
       [](auto& settings) -> auto& { return settings.source.channels; },
       kChannelCount);
+  add_cpu_priority(table, [](auto& settings) -> auto& { return settings.source.cpu_priority; });
   add_congestion(table);
   table.flag(
       "--prealloc", "populate the target's memory first", [](auto& settings) -> auto& {
@@ -198,6 +208,7 @@ OptionTable<ReceiveLine> receive_options() {
               named<vmm::kBackingNames>());
   add_congestion(table);
   add_transport(table);
+  add_cpu_priority(table, &ReceiveLine::cpu_priority);
   add_timeout(table, &ReceiveLine::timeout_ns);
   add_trace(table, "the target");
   table.hidden("--inject-drop-page", &ReceiveLine::drop_page, kPage);
@@ -222,6 +233,14 @@ OptionTable<ClientLine> client_options() {
   OptionTable<ClientLine> table;
   add_control(table);
   add_json(table);
+  return table;
+}
+
+OptionTable<ClientLine> switch_options() {
+  auto table = client_options();
+  table.flag("--force",
+             "precopy: stop the guest whatever the blackout takes",
+             &ClientLine::force);
   return table;
 }
 

@@ -18,6 +18,7 @@ OptionTable<RunLine> run_options();
 OptionTable<ReceiveLine> receive_options();
 OptionTable<MigrateLine> migrate_options();
 OptionTable<ClientLine> client_options();
+OptionTable<ClientLine> switch_options();
 OptionTable<DemoLine> demo_options();
 
 }  // namespace godwit::app

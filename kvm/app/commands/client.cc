@@ -28,6 +28,16 @@ void print_status(const StatusAnswer& status) {
   add("kind", status.kind);
   add("workload", status.workload);
   add("reason", status.reason);
+  add("switched for", status.switch_reason);
+  if (status.dirtied_pages_per_s.value_or(0) > 0) {
+    line += fmt::format(", {:.0f} pages/s moved and {:.0f} dirtied",
+                        status.moved_pages_per_s.value_or(0),
+                        *status.dirtied_pages_per_s);
+  }
+  if (status.expected_blackout_ns) {
+    line += fmt::format(", a blackout now would take {}",
+                        duration_text(*status.expected_blackout_ns));
+  }
   if (status.memory_bytes) {
     line += fmt::format(", {} of {} allocated",
                         size_text(status.resident_bytes.value_or(0)),
@@ -41,7 +51,8 @@ void print_status(const StatusAnswer& status) {
 
 Result<Json> ask(const ClientLine& line, Request request, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
-  GODWIT_TRY(connection->ask(request_json(request)));
+  GODWIT_TRY(connection->ask(request == Request::kSwitch ? request_json(SwitchRequest{line.force})
+                                                          : request_json(request)));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;

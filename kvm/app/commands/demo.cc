@@ -168,6 +168,7 @@ Status Demo::start_target() {
   receive.listen = line_.listen;
   receive.transport = transport_;
   receive.congestion = line_.migration.congestion;
+  receive.cpu_priority = line_.migration.source.cpu_priority;
   receive.timeout_ns = line_.migration.source.timeout_ns;
   if (!line_.trace.empty()) {
     receive.trace = directory_->target_trace();

@@ -123,6 +123,11 @@ void visit(Members& in, ReportAnswer& answer) {
   in.optional("timeline", answer.timeline, [](auto& inside, auto& seen) { visit(inside, seen); });
 }
 
+template <typename Members>
+void visit(Members& in, SwitchRequest& request) {
+  in.value("force", request.force);
+}
+
 template <typename Message>
 Json request_with(Request request, Message& message) {
   MemberWriter in;
@@ -176,6 +181,14 @@ Json request_json(SettleRequest request) {
 
 SettleRequest settle_of(const Json& json) {
   return read<SettleRequest>(json);
+}
+
+Json request_json(SwitchRequest request) {
+  return request_with(Request::kSwitch, request);
+}
+
+SwitchRequest switch_of(const Json& json) {
+  return read<SwitchRequest>(json);
 }
 
 Json request_json(TelemetryRequest request) {

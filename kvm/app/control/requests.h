@@ -56,6 +56,12 @@ struct SettleRequest {
 Json request_json(SettleRequest request);
 SettleRequest settle_of(const Json& json);
 
+struct SwitchRequest {
+  bool force = false;  ///< mode precopy: whatever the blackout takes
+};
+Json request_json(SwitchRequest request);
+SwitchRequest switch_of(const Json& json);
+
 struct TelemetryRequest {
   std::optional<std::int64_t> timeline_from;  ///< an interval: the answer tells all since
 };
@@ -108,6 +114,12 @@ struct StatusAnswer {
   std::optional<std::string> phase;  ///< of a migration
   std::optional<std::uint32_t> round;
   std::optional<std::uint64_t> remaining_pages;
+  // The source's, while it migrates: pages a second in the last round; the blackout that the rest
+  // would take in mode precopy; why pre-copy ended.
+  std::optional<double> moved_pages_per_s;
+  std::optional<double> dirtied_pages_per_s;
+  std::optional<std::int64_t> expected_blackout_ns;
+  std::optional<std::string> switch_reason;
   std::optional<std::uint64_t> missing_pages;  ///< still at the source
   std::optional<std::string> reason;           ///< why an attempt to send a guest here ended
   std::optional<engine::EndError> error;       ///< the same in full
@@ -189,6 +201,10 @@ void visit(Members& in, StatusAnswer& status) {
   in.optional("phase", status.phase);
   in.optional("round", status.round);
   in.optional("remaining_pages", status.remaining_pages);
+  in.optional("moved_pages_per_s", status.moved_pages_per_s);
+  in.optional("dirtied_pages_per_s", status.dirtied_pages_per_s);
+  in.optional("expected_blackout_ns", status.expected_blackout_ns);
+  in.optional("switch_reason", status.switch_reason);
   in.optional("missing_pages", status.missing_pages);
   if (status.ended()) {
     why();

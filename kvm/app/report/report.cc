@@ -64,6 +64,7 @@ void add_traffic(Report& report, const engine::MigrationReport& migration) {
                   .retracted_at_switch = migration.target.retracted_at_switch};
   report.faults = summarize(migration.target.faults);
   report.rounds = migration.rounds;
+  report.ended_precopy = migration.ended_precopy;
 }
 
 void add_planted(Report& report, const ReportInput& input) {
@@ -80,8 +81,8 @@ void add_planted(Report& report, const ReportInput& input) {
 /// What a host that forbids nice -20 means for the figures.
 std::string scheduling_warning(const char* side) {
   return fmt::format(
-      "{}: threads that a guest waits for run without their priority (nice -20 is not permitted: "
-      "CAP_SYS_NICE); stalls may be longer",
+      "{}: threads that a guest waits for run without their priority (nice -20, or real time above "
+      "the process's own, is not permitted: CAP_SYS_NICE); stalls may be longer",
       side);
 }
 
@@ -95,6 +96,10 @@ void add_placement(Report& report, const ReportInput& input) {
   report.congestion =
       migration.congestion.empty() ? input.settings.congestion : migration.congestion;
   report.cpu_ns = {.source = input.cpu_ns, .target = migration.target.cpu_ns};
+  report.scheduling = {
+      .priority = engine::kCpuPriorityNames.name_of(input.settings.source.cpu_priority),
+      .raised = migration.cpu_raised,
+      .waited_ns = migration.cpu_waited_ns};
   report.overhead_bytes.source = input.memory.overhead;
   report.page_table_bytes.source = input.memory.page_tables;
 }

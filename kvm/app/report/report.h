@@ -64,6 +64,7 @@ struct Report {
   LatencySummary faults;
   LatencySummary guest_faults;
   std::vector<engine::RoundReport> rounds;
+  engine::SwitchReport ended_precopy;
   std::optional<Floors> floors;
   struct {
     std::uint64_t pages_expected = 0, pages_checked = 0, mismatches = 0, guest_errors = 0;
@@ -83,6 +84,12 @@ struct Report {
   struct Sides {
     std::uint64_t source = 0, target = 0;
   };
+  /// Of the source's lanes.
+  struct {
+    std::string priority;
+    bool raised = false;
+    std::int64_t waited_ns = 0;
+  } scheduling;
   Sides overhead_bytes;
   Sides page_table_bytes;
 

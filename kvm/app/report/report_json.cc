@@ -144,6 +144,12 @@ void visit_traffic(Members& in, Report& report) {
   in.object("faults", [&](auto& inside) { visit(inside, report.faults); });
   in.object("guest_faults", [&](auto& inside) { visit(inside, report.guest_faults); });
   in.list("rounds", report.rounds, kEach);
+  in.object("switch", [&](auto& ended) {
+    ended.named("reason", report.ended_precopy.reason, engine::kSwitchReasonNames);
+    ended.value("expected_blackout_ns", report.ended_precopy.blackout_ns);
+    ended.value("moved_pages_per_s", report.ended_precopy.moved_pages_per_s);
+    ended.value("dirtied_pages_per_s", report.ended_precopy.dirtied_pages_per_s);
+  });
 }
 
 template <typename Members>
@@ -185,6 +191,11 @@ void visit(Members& in, Report& report) {
   in.value("channels", report.channels);
   in.value("congestion", report.congestion);
   visit_sides(in, "cpu_ns", report.cpu_ns);
+  in.object("scheduling", [&](auto& scheduling) {
+    scheduling.value("priority", report.scheduling.priority);
+    scheduling.value("raised", report.scheduling.raised);
+    scheduling.value("waited_ns", report.scheduling.waited_ns);
+  });
   visit_sides(in, "overhead_bytes", report.overhead_bytes);
   visit_sides(in, "page_table_bytes", report.page_table_bytes);
 }

@@ -5,6 +5,7 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/units.h"
 
+#include "cli/units_text.h"
 #include "control/timeouts.h"
 #include "host/memory.h"
 #include "report/timeline.h"
@@ -136,7 +137,7 @@ void GuestService::handle(const Json& json, ControlConnection& connection) {
       }
       return;
     case Request::kSwitch:
-      return answer(connection, done(request_switch()));
+      return answer(connection, done(request_switch(switch_of(json))));
     case Request::kCancel:
       return answer(connection, done(cancel()));
     case Request::kStop:
@@ -199,6 +200,14 @@ StatusAnswer GuestService::status() const {
     answer.phase = progress.phase;
     answer.round = progress.round;
     answer.remaining_pages = progress.remaining_pages;
+    answer.moved_pages_per_s = progress.moved_pages_per_s;
+    answer.dirtied_pages_per_s = progress.dirtied_pages_per_s;
+    if (progress.blackout_ns >= 0) {
+      answer.expected_blackout_ns = progress.blackout_ns;
+    }
+    if (progress.reason != engine::SwitchReason::kNone) {
+      answer.switch_reason = engine::kSwitchReasonNames.name_of(progress.reason);
+    }
   }
   answer.kind = vmm::kind_name(config.kind);
   answer.vcpus = config.vcpus;
@@ -320,12 +329,21 @@ Result<Json> GuestService::sweep() {
   return sweep_json({std::move(told), *result});
 }
 
-Status GuestService::request_switch() {
+Status GuestService::request_switch(const SwitchRequest& request) {
   const std::lock_guard lock(mutex_);
   if (!outgoing_ || held_) {
     return refuse("no migration is running");
   }
-  outgoing_->session().request_switch();
+  auto& session = outgoing_->session();
+  if (outgoing_->mode() == engine::Mode::kPrecopy && !request.force) {
+    const auto blackout_ns = session.progress().blackout_ns;
+    return refuse(fmt::format(
+        "the mode is precopy: the guest would stand still until the rest has been sent, {}; "
+        "`godwit switch --force` does it all the same",
+        blackout_ns < 0 ? "for a time that is not known yet"
+                        : "for about " + duration_text(blackout_ns)));
+  }
+  session.request_switch();
   return {};
 }
 

@@ -71,7 +71,7 @@ class GuestService {
   StatusAnswer settle(const SettleRequest& request);
   Result<Json> telemetry(const TelemetryRequest& request);
   Result<Json> sweep();
-  Status request_switch();
+  Status request_switch(const SwitchRequest& request);
   Status cancel();
   Status stop();
   /// Lets the guest be seen undisturbed for as long as a timeline shows of it.

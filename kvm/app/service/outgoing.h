@@ -37,6 +37,7 @@ class Outgoing {
   void open();
   /// Requires: open().
   [[nodiscard]] engine::SourceSession& session() { return *session_; }
+  [[nodiscard]] engine::Mode mode() const { return options_.mode; }
   /// Sends progress to `client` until the session has ended, and takes the figures.
   void follow(ControlConnection& client);
   /// Requires: follow() has returned.

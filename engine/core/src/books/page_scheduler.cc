@@ -15,7 +15,7 @@ void claim_into(DirtyLedger& ledger,
                 RegionIndex region,
                 std::uint64_t word,
                 std::uint64_t mask) {
-  auto room = wire::kMaxBatchPages - plan.count;
+  auto room = plan.limit - plan.count;
   std::uint64_t wanted = 0;
   for (auto bits = mask; bits != 0 && room > 0; bits &= bits - 1, --room) {
     wanted |= bits & (~bits + 1);
@@ -64,7 +64,7 @@ bool RoundCursor::next(PageBatchPlan& plan) {
     if (map.word(word_) == 0) {
       ++word_;
     }
-    if (plan.count == wire::kMaxBatchPages) {
+    if (plan.count == plan.limit) {
       return true;
     }
   }
@@ -117,7 +117,7 @@ bool PageScheduler::take_window(PageId around, PageBatchPlan& plan) {
 }
 
 bool PageScheduler::take_hot(PageBatchPlan& plan) {
-  while (next_hot_ < hot_.size() && plan.count < wire::kMaxBatchPages) {
+  while (next_hot_ < hot_.size() && plan.count < plan.limit) {
     const auto page = hot_[next_hot_];
     if (page.index == UINT64_MAX) {
       ++next_hot_;

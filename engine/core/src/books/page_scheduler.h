@@ -19,6 +19,7 @@ struct PageBatchPlan {
   RegionIndex region = 0;
   std::uint32_t count = 0;
   std::uint32_t prefetched = 0;  ///< of these, claimed because a fault was near
+  std::uint32_t limit = wire::kMaxBatchPages;  ///< the most that may be claimed; set by the asker
   std::array<std::uint64_t, wire::kMaxBatchPages> pages{};
 };
 

@@ -32,12 +32,14 @@ Status SourceSession::Impl::connect() {
 }
 
 Status SourceSession::Impl::send_hello() {
+  hello_sent_ns_ = monotonic_ns();
   control_->send(wire::MessageType::kHello, handshake_.hello(ChannelKind::kControl));
   return {};
 }
 
 Status SourceSession::Impl::describe() {
   auto description = guest_.describe();
+  vcpus_.store(description.vcpus, std::memory_order_relaxed);
   wire::Describe message;
   message.prealloc = options_.prealloc;
   message.bulk_channels = static_cast<std::uint8_t>(options_.channels);
@@ -108,6 +110,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
   switch (frame.header.type) {
     case MessageType::kWelcome:
       GODWIT_TRY(handshake_.take_session(frame.body, *control_));
+      round_trip_ns_.store(monotonic_ns() - hello_sent_ns_, std::memory_order_relaxed);
       runner_.push(SourceEvent::kWelcome);
       return {};
     case MessageType::kAccept: {

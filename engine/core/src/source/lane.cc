@@ -10,6 +10,16 @@
 #include "link/stale_writer.h"
 
 namespace godwit::engine {
+namespace {
+
+/// So often at least something is sent in pre-copy; more often where the time-out is short, which
+/// the target's is likely to be too.
+std::int64_t heard_ns(const SourceOptions& options) {
+  constexpr std::int64_t kHeardNs = 500'000'000;
+  return std::min(kHeardNs, options.timeout_ns / 4);
+}
+
+}  // namespace
 
 SourceLane::Slot::Slot(SourceLane& lane,
                        std::unique_ptr<FrameChannel> frame_channel,
@@ -19,6 +29,9 @@ SourceLane::Slot::Slot(SourceLane& lane,
       cursor(lane.lanes_.plane_.ledger, number, lane.lanes_.plane_.options.channels),
       frames{BatchBuilder(lane.lanes_.plane_.memory, lane.lanes_.plane_.options),
              BatchBuilder(lane.lanes_.plane_.memory, lane.lanes_.plane_.options)} {}
+
+SourceLane::SourceLane(SourceLanes& lanes, std::unique_ptr<EventLoop> loop)
+    : lanes_(lanes), loop_(std::move(loop)), rank_(lanes.plane_.options.cpu_priority) {}
 
 Status SourceLane::add_channel(std::unique_ptr<Channel> channel,
                                std::uint32_t index,
@@ -101,10 +114,8 @@ void SourceLane::take_order() {
     }
   }
   using Work = SourceLanes::Work;
-  // With the guest stopped it waits for this lane; after the switch it waits for the urgent loop.
-  const bool blackout = order_.work == Work::kRound && !order_.live;
-  set_thread_role(blackout || order_.work == Work::kBarrier ? ThreadRole::kUrgent
-                                                            : ThreadRole::kBulk);
+  cost_from_ns_ = monotonic_ns();
+  hold_rank(cost_from_ns_);
   barriers_out_ = 0;
   for (auto& slot : slots_) {
     slot->finished = false;
@@ -113,6 +124,16 @@ void SourceLane::take_order() {
       slot->channel->send(wire::MessageType::kBarrier, wire::Barrier{order_.barrier_id});
       ++barriers_out_;
     }
+  }
+}
+
+void SourceLane::hold_rank(std::int64_t now_ns) {
+  using Work = SourceLanes::Work;
+  // With the guest stopped, or about to be, it waits for this lane.
+  if (order_.work == Work::kBarrier || (order_.work == Work::kRound && !order_.live)) {
+    rank_.hurry();
+  } else {
+    rank_.work(now_ns, streaming(), lanes_.plane_.shrinks.load(std::memory_order_relaxed));
   }
 }
 
@@ -126,6 +147,8 @@ void SourceLane::announce(Slot& slot) {
 
 void SourceLane::complete_order() {
   order_ = {};
+  waited_ns_.store(rank_.waited_ns(), std::memory_order_relaxed);
+  raised_.store(rank_.raised(), std::memory_order_relaxed);
   // release: pairs with orders_done().
   done_.fetch_add(1, std::memory_order_release);
   lanes_.notes_.progressed();
@@ -180,10 +203,13 @@ Status SourceLane::on_frame(Slot& slot, const wire::FrameView& frame) {
 }
 
 void SourceLane::on_sent(Slot& slot) {
-  progress_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  const auto now = monotonic_ns();
+  progress_ns_.store(now, std::memory_order_relaxed);
   if (slot.on_the_way == nullptr) {
     return;
   }
+  hold_rank(now);
+  note_cost(*slot.on_the_way, now);
   const auto& plan = std::exchange(slot.on_the_way, nullptr)->plan();
   for (std::uint32_t i = 0; i < plan.count; ++i) {
     lanes_.plane_.ledger.landed(plan.region, plan.pages[i] / 64, 1ULL << (plan.pages[i] % 64));
@@ -200,7 +226,10 @@ bool SourceLane::round_is_cut() const {
 /// Keeps the channels busy; returns whether there is more to do right now.
 bool SourceLane::pump() {
   using Work = SourceLanes::Work;
-  paced_until_ns_ = 0;
+  const bool was_paced = std::exchange(paced_until_ns_, 0) != 0;
+  if (was_paced) {
+    cost_from_ns_ = monotonic_ns();
+  }
   // acquire: pairs with halt().
   if ((order_.work != Work::kRound && order_.work != Work::kStream) ||
       lanes_.halted_.load(std::memory_order_acquire)) {
@@ -237,15 +266,45 @@ bool SourceLane::pump() {
   return more && paced_until_ns_ == 0;
 }
 
+/// Whether the limit of bandwidth acts at all: nobody limits a blackout.
+bool SourceLane::limited() const {
+  return order_.live || streaming();
+}
+
 /// Whether the limit of bandwidth lets nothing be sent now.
 bool SourceLane::is_paced(std::int64_t now) {
-  const std::lock_guard lock(lanes_.pacer_mutex_);
-  if (lanes_.pacer_.may_send(now)) {
+  if (!limited()) {
     return false;
   }
-  paced_until_ns_ = lanes_.pacer_.next_ns();
+  {
+    const std::lock_guard lock(lanes_.pacer_mutex_);
+    if (lanes_.pacer_.may_send(now)) {
+      return false;
+    }
+    paced_until_ns_ = lanes_.pacer_.next_ns();
+  }
   progress_ns_.store(now, std::memory_order_relaxed);
+  if (order_.live) {
+    stay_heard(now);
+  }
   return true;
+}
+
+/// The target ends a migration that brings nothing for too long, and does not know of the limit: an
+/// announcement of no pages now and then tells it that the source is there.
+void SourceLane::stay_heard(std::int64_t now) {
+  const auto heard = heard_ns(lanes_.plane_.options);
+  paced_until_ns_ = std::min(paced_until_ns_, std::max(spoke_ns_, now - heard) + heard);
+  if (now - spoke_ns_ < heard) {
+    return;
+  }
+  spoke_ns_ = now;
+  for (auto& slot : slots_) {
+    if (slot->channel->idle()) {
+      slot->channel->send(wire::MessageType::kStale, wire::Stale{});
+      return;
+    }
+  }
 }
 
 /// Sends the next frame of one channel if the socket can take it; returns whether it did.
@@ -267,16 +326,20 @@ bool SourceLane::feed(Slot& slot) {
   if (!streaming() && is_paced(now)) {
     return false;
   }
-  {
+  if (limited()) {
     const std::lock_guard lock(lanes_.pacer_mutex_);
     lanes_.pacer_.spent(slot.frames[slot.next_frame].body_length(), now);
   }
+  spoke_ns_ = now;
   send_next(slot);
   return true;
 }
 
 bool SourceLane::prepare(Slot& slot) {
   PageBatchPlan plan;
+  if (limited()) {
+    plan.limit = lanes_.pacer_.frame_pages(wire::kMaxBatchPages);
+  }
   slot.have_next =
       streaming() ? lanes_.plane_.scheduler.next_background(plan) : slot.cursor.next(plan);
   if (slot.have_next) {
@@ -296,6 +359,21 @@ void SourceLane::send_next(Slot& slot) {
   slot.next_frame ^= 1U;
   slot.have_next = false;
   account(frame);
+}
+
+/// The time of a lane goes to what it sent meanwhile: copying, hashing, and waiting for the socket,
+/// but not for the limit of bandwidth.
+void SourceLane::note_cost(const BatchBuilder& frame, std::int64_t now) {
+  if (streaming()) {
+    return;
+  }
+  auto& counters = lanes_.plane_.counters;
+  const bool data = frame.data_pages() != 0;
+  auto& pages = data ? counters.data_pages : counters.zero_pages;
+  auto& ns = data ? counters.data_ns : counters.zero_ns;
+  pages.fetch_add(data ? frame.data_pages() : frame.zero_pages(), std::memory_order_relaxed);
+  ns.fetch_add(now - cost_from_ns_, std::memory_order_relaxed);
+  cost_from_ns_ = now;
 }
 
 void SourceLane::account(const BatchBuilder& frame) {

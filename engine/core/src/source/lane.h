@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "link/lane_rank.h"
 #include "source/batch_builder.h"
 #include "source/lanes.h"
 
@@ -18,8 +19,7 @@ namespace godwit::engine {
 /// One thread of the source's bulk channels: carries out the orders of SourceLanes on its channels.
 class SourceLane {
  public:
-  SourceLane(SourceLanes& lanes, std::unique_ptr<EventLoop> loop)
-      : lanes_(lanes), loop_(std::move(loop)) {}
+  SourceLane(SourceLanes& lanes, std::unique_ptr<EventLoop> loop);
   ~SourceLane() { stop(); }
   SourceLane(const SourceLane&) = delete;
   SourceLane& operator=(const SourceLane&) = delete;
@@ -40,6 +40,11 @@ class SourceLane {
   [[nodiscard]] std::int64_t progress_ns() const {
     return progress_ns_.load(std::memory_order_relaxed);
   }
+  /// For a processor, until the end of the last order.
+  [[nodiscard]] std::int64_t waited_ns() const {
+    return waited_ns_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool raised() const { return raised_.load(std::memory_order_relaxed); }
 
  private:
   struct Slot {
@@ -62,12 +67,17 @@ class SourceLane {
   void take_order();
   void announce(Slot& slot);
   bool pump();
+  [[nodiscard]] bool limited() const;
   bool is_paced(std::int64_t now);
+  void stay_heard(std::int64_t now);
   bool feed(Slot& slot);
   bool prepare(Slot& slot);
   void send_next(Slot& slot);
   void account(const BatchBuilder& frame);
+  void note_cost(const BatchBuilder& frame, std::int64_t now);
   void complete_order();
+  /// Takes the rank that the order asks for.
+  void hold_rank(std::int64_t now_ns);
   [[nodiscard]] bool round_is_cut() const;
   [[nodiscard]] bool streaming() const { return order_.work == SourceLanes::Work::kStream; }
   void fail_unless_stopping(const Error& error);
@@ -78,11 +88,16 @@ class SourceLane {
   SourceLanes::Order order_;  // what is being done
   std::uint32_t barriers_out_ = 0;
   std::int64_t paced_until_ns_ = 0;  // 0 = not waiting
+  std::int64_t spoke_ns_ = 0;        // when something was last handed to a socket
+  std::int64_t cost_from_ns_ = 0;    // what follows is the cost of the next frame that is sent
+  LaneRank rank_;
 
   std::mutex order_mutex_;  // once an order: guards next_order_ and the slots' stale runs
   std::optional<SourceLanes::Order> next_order_;
   std::atomic<std::uint64_t> done_{0};
   std::atomic<std::int64_t> progress_ns_{0};
+  std::atomic<std::int64_t> waited_ns_{0};  // for the report
+  std::atomic<bool> raised_{false};         // the same
   std::atomic<bool> stopping_{false};
   std::jthread thread_;
 };

@@ -114,4 +114,16 @@ std::int64_t SourceLanes::progress_ns() const {
   return latest;
 }
 
+std::int64_t SourceLanes::waited_ns() const {
+  std::int64_t sum = 0;
+  for (const auto& lane : lanes_) {
+    sum += lane->waited_ns();
+  }
+  return sum;
+}
+
+bool SourceLanes::raised() const {
+  return std::ranges::any_of(lanes_, [](const auto& lane) { return lane->raised(); });
+}
+
 }  // namespace godwit::engine

@@ -56,6 +56,8 @@ class SourceLanes {
 
   [[nodiscard]] std::uint64_t bytes_moved() const;  ///< on the wire, both directions
   [[nodiscard]] std::int64_t progress_ns() const;   ///< when something last moved
+  [[nodiscard]] std::int64_t waited_ns() const;     ///< all lanes, for a processor
+  [[nodiscard]] bool raised() const;                ///< one of them has taken more than its share
 
  private:
   friend class SourceLane;

@@ -17,6 +17,11 @@ namespace godwit::engine {
 /// done, the others when their thread has ended.
 struct SourceCounters {
   std::atomic<std::uint64_t> precopy_pages{0};
+  // Of pre-copy, see MoveCosts.
+  std::atomic<std::uint64_t> data_pages{0};
+  std::atomic<std::int64_t> data_ns{0};
+  std::atomic<std::uint64_t> zero_pages{0};
+  std::atomic<std::int64_t> zero_ns{0};
   std::atomic<std::uint64_t> background_pages{0};
   std::atomic<std::uint64_t> prefetched_pages{0};
   std::atomic<std::uint64_t> sent_twice_pages{0};    ///< two copies after the switch
@@ -46,6 +51,7 @@ struct SourcePlane {
   RegionBitmaps sent_as_zero;  ///< pages whose last copy went as a zero page
   SourceCounters counters;
   std::atomic<bool> switch_requested{false};  ///< ends a round early
+  std::atomic<bool> shrinks{true};            ///< what is left became less in the last round
 };
 
 }  // namespace godwit::engine

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/log.h"
 #include "godwit/base/thread.h"
 
+#include "policy/lanes.h"
 #include "policy/switch_policy.h"
 #include "source/session_impl.h"
 
@@ -10,7 +12,7 @@ namespace godwit::engine {
 Status SourceSession::Impl::begin_rounds() {
   if (runner_.state() != SourceState::kFinalRound) {
     // The handshake has deadlines; the rounds have time, and guests want the cores.
-    set_thread_role(ThreadRole::kBulk);
+    take_rank(CpuRank::kBeside);
   }
   rounds_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   if (runner_.state() == SourceState::kFinalRound) {
@@ -23,6 +25,10 @@ Status SourceSession::Impl::begin_rounds() {
     return {};
   }
   stamps_.precopy_began_ns = monotonic_ns();
+  if (options_.mode == Mode::kStopAndCopy || options_.mode == Mode::kPostcopy) {
+    report_.ended_precopy.reason = SwitchReason::kMode;
+    switch_reason_.store(SwitchReason::kMode, std::memory_order_relaxed);
+  }
   if (options_.mode == Mode::kStopAndCopy) {
     runner_.push(SourceEvent::kSwitchPaused);
     return {};
@@ -55,11 +61,13 @@ Status SourceSession::Impl::sync_dirty(const DirtyLedger::Announce& announce) {
   if (!tracking_started_) {
     return {};
   }
+  const auto began_ns = monotonic_ns();
   GODWIT_TRY(tracking_->sync());
   const auto pending_before = plane_.ledger.pending_pages();
   last_dirtied_ = loss_.planted() ? loss_.absorb_dirty(announce, stopped_)
                                   : plane_.ledger.absorb_dirty(announce);
   newly_pending_ = plane_.ledger.pending_pages() - pending_before;
+  last_sync_ns_.store(monotonic_ns() - began_ns, std::memory_order_relaxed);
   return {};
 }
 
@@ -111,41 +119,67 @@ Status SourceSession::Impl::end_round() {
   GODWIT_TRY(sync_dirty(in_band()));
   round.dirtied_pages = last_dirtied_;
   report_.rounds.push_back(round);
+  const auto pending = plane_.ledger.pending_pages();
+  convergence_.note(round, pending);
+  plane_.shrinks.store(convergence_.shrinks(), std::memory_order_relaxed);
+  moved_per_s_.store(moved_per_s(round), std::memory_order_relaxed);
+  dirtied_per_s_.store(dirtied_per_s(round), std::memory_order_relaxed);
   RoundEnd end;
   end.rounds_done = round_.load(std::memory_order_relaxed);
-  end.pending_pages = plane_.ledger.pending_pages();
+  end.pending_pages = pending;
   end.previous_pending_pages = previous_pending_;
-  end.bytes_per_s =
-      round.ns > 0 ? static_cast<double>(round.bytes) * 1e9 / static_cast<double>(round.ns) : 0.0;
+  end.stalled_rounds = convergence_.stalled_rounds();
+  if (const auto blackout = forecast()) {
+    end.blackout_ns = blackout->total_ns();
+  }
   end.target_maps = target_maps_;
   end.switch_requested = plane_.switch_requested.load(std::memory_order_acquire);
-  if (end.bytes_per_s > 0) {
-    bytes_per_s_ = end.bytes_per_s;
-  } else {
-    end.bytes_per_s = bytes_per_s_;
+  previous_pending_ = pending;
+  return obey(judge_round(options_, end), round, pending);
+}
+
+Status SourceSession::Impl::obey(const Judgement& judgement,
+                                 const RoundReport& round,
+                                 std::uint64_t pending_pages) {
+  if (judgement.verdict == Verdict::kNextRound) {
+    begin_round();
+    return {};
   }
-  previous_pending_ = end.pending_pages;
-  switch (judge_round(options_, end)) {
-    case Verdict::kNextRound:
-      begin_round();
-      break;
-    case Verdict::kSwitchLive:
-      runner_.push(SourceEvent::kSwitchLive);
-      break;
-    case Verdict::kSwitchPaused:
-      report_.downtime_limit_met = fits_downtime(options_, end);
-      runner_.push(SourceEvent::kSwitchPaused);
-      break;
-    case Verdict::kGiveUp:
-      return fail(
-          ErrorCode::kNotConverged,
-          "pre-copy",
-          fmt::format(
-              "{} pages are still dirty after {} rounds, which does not fit the downtime limit",
-              end.pending_pages,
-              end.rounds_done));
+  const auto blackout = forecast();
+  report_.ended_precopy = {.reason = judgement.reason,
+                           .blackout_ns = blackout ? blackout->total_ns() : -1,
+                           .moved_pages_per_s = moved_per_s(round),
+                           .dirtied_pages_per_s = dirtied_per_s(round)};
+  switch_reason_.store(judgement.reason, std::memory_order_relaxed);
+  const auto rates = fmt::format("{} pages are left after {} rounds, {:.0f} pages a second are "
+                                 "moved and {:.0f} dirtied; the blackout would take {} ms",
+                                 pending_pages,
+                                 round_.load(std::memory_order_relaxed),
+                                 moved_per_s(round),
+                                 dirtied_per_s(round),
+                                 report_.ended_precopy.blackout_ns / 1'000'000);
+  if (judgement.verdict == Verdict::kGiveUp) {
+    return fail(ErrorCode::kNotConverged, "pre-copy", rates);
   }
+  if (judgement.reason == SwitchReason::kNotConverging) {
+    log_warn("source: pre-copy does not converge: {}", rates);
+  }
+  runner_.push(judgement.verdict == Verdict::kSwitchLive ? SourceEvent::kSwitchLive
+                                                         : SourceEvent::kSwitchPaused);
   return {};
+}
+
+std::optional<BlackoutForecast> SourceSession::Impl::forecast() const {
+  const auto& sent = plane_.counters;
+  return forecast_blackout(plane_.ledger.pending_pages(),
+                           {.data_pages = sent.data_pages.load(std::memory_order_relaxed),
+                            .data_ns = sent.data_ns.load(std::memory_order_relaxed),
+                            .zero_pages = sent.zero_pages.load(std::memory_order_relaxed),
+                            .zero_ns = sent.zero_ns.load(std::memory_order_relaxed),
+                            .lanes = lane_count(options_.channels)},
+                           round_trip_ns_.load(std::memory_order_relaxed),
+                           last_sync_ns_.load(std::memory_order_relaxed),
+                           vcpus_.load(std::memory_order_relaxed));
 }
 
 }  // namespace godwit::engine

@@ -101,6 +101,13 @@ Progress SourceSession::Impl::progress() const {
           static_cast<double>(progress.remaining_pages * kPageBytes) / rate * 1e9);
     }
   }
+  if (options_.mode == Mode::kPrecopy && round_.load(std::memory_order_relaxed) != 0) {
+    const auto blackout = forecast();
+    progress.blackout_ns = blackout ? blackout->total_ns() : -1;
+  }
+  progress.moved_pages_per_s = moved_per_s_.load(std::memory_order_relaxed);
+  progress.dirtied_pages_per_s = dirtied_per_s_.load(std::memory_order_relaxed);
+  progress.reason = switch_reason_.load(std::memory_order_relaxed);
   return progress;
 }
 
@@ -265,6 +272,8 @@ void SourceSession::Impl::fill_report() {
   report_.wire_bytes =
       (lanes_ ? lanes_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
   report_.channels = options_.channels;
+  report_.cpu_waited_ns = lanes_ ? lanes_->waited_ns() : 0;
+  report_.cpu_raised = lanes_ && lanes_->raised();
   report_.planted_page = loss_.page();
   fill_pages(report_, plane_);
   const bool completed = runner_.state() == SourceState::kCompleted;

@@ -16,6 +16,8 @@
 #include "link/handshake.h"
 #include "machine/runner.h"
 #include "machine/source_machine.h"
+#include "policy/blackout_forecast.h"
+#include "policy/switch_policy.h"
 #include "source/figures.h"
 #include "source/lanes.h"
 #include "source/plane.h"
@@ -84,6 +86,10 @@ class SourceSession::Impl {
   /// The lanes have done what they were told.
   void order_done(Ordered ordered);
   Status end_round();
+  /// Carries out what the round's end has come to.
+  Status obey(const Judgement& judgement, const RoundReport& round, std::uint64_t pending_pages);
+  /// Of a blackout that carries what is pending now. Thread: any.
+  [[nodiscard]] std::optional<BlackoutForecast> forecast() const;
 
   // blackout
   Status send_barrier();
@@ -124,10 +130,11 @@ class SourceSession::Impl {
   std::uint64_t newly_pending_ = 0;  // of these, pages that the target had
   std::uint64_t barrier_id_ = 0;     // of the last one sent
   std::uint64_t previous_pending_ = 0;
+  Convergence convergence_;
   std::uint64_t pages_before_round_ = 0;
   std::uint64_t bytes_before_round_ = 0;
   std::uint64_t pending_at_switch_ = 0;
-  double bytes_per_s_ = 0;
+  std::int64_t hello_sent_ns_ = 0;
   SourceHandshake handshake_;
   wire::Running running_;
 
@@ -146,6 +153,13 @@ class SourceSession::Impl {
   std::atomic<bool> cancel_requested_{false};
   std::atomic<std::uint32_t> round_{0};
   std::atomic<std::int64_t> rounds_began_ns_{0};
+  // For progress(), relaxed: figures.
+  std::atomic<std::int64_t> round_trip_ns_{0};
+  std::atomic<std::int64_t> last_sync_ns_{0};
+  std::atomic<std::uint32_t> vcpus_{0};
+  std::atomic<double> moved_per_s_{0};
+  std::atomic<double> dirtied_per_s_{0};
+  std::atomic<SwitchReason> switch_reason_{SwitchReason::kNone};
 
   MigrationReport report_;
   std::jthread thread_;

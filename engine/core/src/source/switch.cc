@@ -10,7 +10,7 @@
 namespace godwit::engine {
 
 Status SourceSession::Impl::send_barrier() {
-  set_thread_role(ThreadRole::kUrgent);
+  take_rank(CpuRank::kFirst);
   lanes_->send_barrier(++barrier_id_);
   ordered_ = Ordered::kBarrier;
   return {};
@@ -29,7 +29,7 @@ Status SourceSession::Impl::barrier_passed() {
 }
 
 Status SourceSession::Impl::quiesce() {
-  set_thread_role(ThreadRole::kUrgent);
+  take_rank(CpuRank::kFirst);
   if (runner_.state() == SourceState::kQuiesce) {
     // The guest still runs: what it wrote since the last sync is told now, so that little is left
     // for the blackout.
@@ -95,7 +95,7 @@ Status SourceSession::Impl::send_commit() {
 }
 
 Status SourceSession::Impl::begin_stream() {
-  set_thread_role(ThreadRole::kBulk);
+  take_rank(CpuRank::kBeside);
   plane_.scheduler.prepare_background();
   lanes_->start_stream();
   ordered_ = Ordered::kStream;

@@ -229,7 +229,8 @@ Status TargetSession::Impl::create_machine(const MachineDescription& description
                                     handshake_.session(),
                                     notes(),
                                     TargetLanes::Options{.channels = describe.bulk_channels,
-                                                         .trace_faults = options_.trace_faults});
+                                                         .trace_faults = options_.trace_faults,
+                                                         .cpu_priority = options_.cpu_priority});
   if (machine_parts_.faults) {
     GODWIT_TRY(machine_parts_.faults->arm());
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "godwit/base/clock.h"
 #include "godwit/base/thread.h"
 
 namespace godwit::engine {
@@ -16,7 +17,8 @@ TargetLane::TargetLane(TargetPlane& plane,
       welcome_(std::move(welcome)),
       notes_(std::move(notes)),
       options_(options),
-      log_(options.trace_faults) {}
+      log_(options.trace_faults),
+      rank_(options.cpu_priority) {}
 
 Status TargetLane::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
   // Read ahead only the header: the body is then received in place and never moved.
@@ -85,6 +87,7 @@ void TargetLane::run() {
       fail_unless_stopping(ran.error());
       return;
     }
+    rank_.work(monotonic_ns(), plane_.switched(), true);
     if (sweep) {
       auto some = plane_.sweep_some();
       if (!some) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "link/frame_channel.h"
+#include "link/lane_rank.h"
 #include "target/notes.h"
 #include "target/plane.h"
 
@@ -20,6 +21,7 @@ class TargetLane {
     std::uint32_t channels = 1;  ///< of the migration, for the chunk rule
     bool sweeps = true;          ///< one lane only
     std::size_t trace_faults = 0;
+    CpuPriority cpu_priority = CpuPriority::kAuto;
   };
   TargetLane(TargetPlane& plane,
              std::unique_ptr<EventLoop> loop,
@@ -58,6 +60,7 @@ class TargetLane {
   TargetNotes notes_;
   const Options options_;
   FaultLog log_;
+  LaneRank rank_;
   std::atomic<bool> open_{false};
   std::atomic<bool> stopping_{false};
   std::jthread thread_;

@@ -36,7 +36,10 @@ Status TargetLanes::start() {
         session_,
         notes_,
         TargetLane::Options{
-            .channels = channels, .sweeps = i == 0, .trace_faults = options_.trace_faults}));
+            .channels = channels,
+            .sweeps = i == 0,
+            .trace_faults = options_.trace_faults,
+            .cpu_priority = options_.cpu_priority}));
   }
   for (std::uint32_t i = 0; i < channels; ++i) {
     GODWIT_TRY(lanes_[i % lanes]->add_channel(std::move(waiting_[i]), i));

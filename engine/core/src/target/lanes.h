@@ -16,6 +16,7 @@ class TargetLanes {
   struct Options {
     std::uint32_t channels = 1;  ///< as described
     std::size_t trace_faults = 0;
+    CpuPriority cpu_priority = CpuPriority::kAuto;
   };
   TargetLanes(TargetPlane& plane,
               Transport& transport,

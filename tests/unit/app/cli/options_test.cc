@@ -50,6 +50,8 @@ const std::vector<std::pair<std::string, std::string>>& other_values() {
       {"--source-netns", "a"},
       {"--target-netns", "b"},
       {"--warm", "true"},
+      {"--force", "true"},
+      {"--cpu-priority", "guest"},
   };
   return kValues;
 }
@@ -91,7 +93,7 @@ OptionTable<MigrateLine> table() {
 }
 template <>
 OptionTable<ClientLine> table() {
-  return client_options();
+  return switch_options();
 }
 template <>
 OptionTable<DemoLine> table() {

@@ -21,6 +21,18 @@ inline const char* mode_name(Mode mode) {
 
 enum class OnNoConvergence : std::uint8_t { kForce = 1, kFail = 2 };
 
+/// Who comes first when processors are short: the guest and other processes, or what moves pages.
+enum class CpuPriority : std::uint8_t {
+  kAuto = 1,       ///< fair, and more where the migration would not end otherwise
+  kGuest = 2,      ///< behind the guest before the switch, fair after it: the guest waits for it then
+  kFair = 3,       ///< as any other thread of the process
+  kMigration = 4,  ///< ahead of the guest
+};
+inline constexpr Names kCpuPriorityNames{std::array{Named{CpuPriority::kAuto, "auto"},
+                                                    Named{CpuPriority::kGuest, "guest"},
+                                                    Named{CpuPriority::kFair, "fair"},
+                                                    Named{CpuPriority::kMigration, "migration"}}};
+
 struct SourceOptions {
   Mode mode = Mode::kHybrid;
   std::uint32_t switch_after_rounds = 2;
@@ -31,6 +43,7 @@ struct SourceOptions {
   std::uint32_t channels = 1;       ///< bulk connections, 1 .. wire::kMaxBulkChannels
   bool prealloc = false;
   bool checksum = true;
+  CpuPriority cpu_priority = CpuPriority::kAuto;
   std::int64_t timeout_ns = 10'000'000'000;  ///< longest wait without progress before COMMIT
   /// For tests: one of these pages stays stale at the target, since the mark of its last write gets
   /// lost; the guest or its sweep must notice. Empty: none.
@@ -39,6 +52,7 @@ struct SourceOptions {
 
 struct TargetOptions {
   std::int64_t timeout_ns = 10'000'000'000;
+  CpuPriority cpu_priority = CpuPriority::kAuto;
   std::size_t trace_faults = 0;  ///< faults whose moments are kept, see TargetTrace
 };
 

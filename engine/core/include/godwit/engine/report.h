@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "godwit/base/error.h"
 #include "godwit/base/histogram.h"
+#include "godwit/base/names.h"
 #include "godwit/engine/ports/guest.h"
 #include "godwit/engine/trace.h"
 
@@ -21,6 +23,37 @@ struct RoundReport {
   std::int64_t began_ns = 0;  ///< CLOCK_MONOTONIC
   std::int64_t ns = 0;
   std::uint64_t dirtied_pages = 0;  ///< pages written while the round ran
+};
+
+/// Why pre-copy ended.
+enum class SwitchReason : std::uint8_t {
+  kNone = 0,
+  kMode,           ///< the mode has no pre-copy
+  kNothingLeft,    ///< the guest wrote nothing during the last round
+  kRounds,         ///< hybrid: as many rounds as were asked for
+  kNotShrinking,   ///< hybrid: a round left no less than the one before
+  kTargetMaps,     ///< hybrid: the target maps what it places, so no page goes twice
+  kRequested,      ///< `switch`
+  kFits,           ///< precopy: the blackout fits the limit
+  kNotConverging,  ///< precopy: it never will
+};
+inline constexpr Names kSwitchReasonNames{
+    std::array{Named{SwitchReason::kNone, "none"},
+               Named{SwitchReason::kMode, "mode"},
+               Named{SwitchReason::kNothingLeft, "nothing-left"},
+               Named{SwitchReason::kRounds, "rounds"},
+               Named{SwitchReason::kNotShrinking, "not-shrinking"},
+               Named{SwitchReason::kTargetMaps, "target-maps"},
+               Named{SwitchReason::kRequested, "requested"},
+               Named{SwitchReason::kFits, "fits"},
+               Named{SwitchReason::kNotConverging, "not-converging"}}};
+
+/// How pre-copy ended.
+struct SwitchReport {
+  SwitchReason reason = SwitchReason::kNone;
+  std::int64_t blackout_ns = -1;   ///< expected of one that carries the rest; -1: not known
+  double moved_pages_per_s = 0;    ///< in the last round
+  double dirtied_pages_per_s = 0;  ///< the same
 };
 
 /// An error with the place it ended the migration at.
@@ -66,10 +99,13 @@ struct MigrationReport {
   std::uint64_t pages_demand = 0, pages_background = 0, pages_overtaken = 0, pages_prefetched = 0;
   std::uint64_t pages_sent_twice = 0;
   std::vector<RoundReport> rounds;
+  SwitchReport ended_precopy;
   TargetFigures target;
   RunEdge stopped;
   std::optional<PageId> planted_page;  ///< that SourceOptions::planted_loss left stale
   std::uint32_t channels = 1;          ///< bulk connections
+  std::int64_t cpu_waited_ns = 0;      ///< by the lanes here, for a processor
+  bool cpu_raised = false;             ///< one of them went ahead of the guest, see CpuShare
   std::string transport, congestion, dirty_source;
   SourceTrace trace;
 };
@@ -83,6 +119,11 @@ struct Progress {
   std::uint64_t sent_bytes = 0;  ///< bodies of all page frames, those that answer faults included
   std::uint64_t bytes_per_s = 0;
   std::int64_t eta_ns = -1;  ///< -1: unknown
+  /// Expected of a blackout that carried the remaining pages now (mode precopy); -1: unknown.
+  std::int64_t blackout_ns = -1;
+  double moved_pages_per_s = 0;  ///< in the last round that has ended
+  double dirtied_pages_per_s = 0;
+  SwitchReason reason = SwitchReason::kNone;  ///< why pre-copy ended, once it has
 };
 
 }  // namespace godwit::engine
