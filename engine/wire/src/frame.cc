@@ -78,18 +78,21 @@ Result<FrameHeader> parse_header(std::span<const std::byte, kHeaderBytes> bytes)
   return header;
 }
 
-Status verify_body(const FrameHeader& header, std::span<const std::byte> body) {
-  if (body.size() != header.body_length) {
+Status verify_body(const FrameHeader& header,
+                   std::span<const std::byte> body,
+                   std::span<const std::byte> rest) {
+  const auto length = body.size() + rest.size();
+  if (length != header.body_length) {
     return fail(ErrorCode::kProtocol,
                 "frame body",
-                fmt::format("{} bytes where the header says {}", body.size(), header.body_length));
+                fmt::format("{} bytes where the header says {}", length, header.body_length));
   }
-  if (body.empty() || (header.flags & kNoBodyHash) != 0 || hash64(body) == header.body_hash) {
+  if (length == 0 || (header.flags & kNoBodyHash) != 0 || hash64(body, rest) == header.body_hash) {
     return {};
   }
   std::string where(message_type_name(header.type));
   if (header.type == MessageType::kPages) {
-    where += " " + describe_pages(body);
+    where += " " + describe_pages(body, rest);
   }
   return fail(
       ErrorCode::kChecksum,

@@ -63,14 +63,47 @@ std::span<std::byte> FrameReader::exact_space() {
     begin_ = end_ = 0;
     return offer(read_ahead_);
   }
+  if (!placed_.empty()) {
+    GODWIT_CHECK(placed_bytes_ < placed_.size());
+    offered_place_ = true;
+    offered_ = placed_.size() - placed_bytes_;
+    return placed_.subspan(placed_bytes_);
+  }
   const std::size_t whole = kHeaderBytes + (header_ ? header_->body_length : 0);
-  GODWIT_CHECK(buffered() < whole);
-  return offer(whole - buffered());
+  const std::size_t wanted = waits_for_prefix() ? kHeaderBytes + kMinPagePrefix : whole;
+  GODWIT_CHECK(buffered() < wanted);
+  return offer(wanted - buffered());
+}
+
+bool FrameReader::waits_for_prefix() const {
+  return header_ && header_->type == MessageType::kPages && place_ && !place_asked_ &&
+         buffered() < kHeaderBytes + kMinPagePrefix;
+}
+
+void FrameReader::find_place() {
+  if (header_->type != MessageType::kPages || !place_ || place_asked_ ||
+      header_->body_length <= kMinPagePrefix || buffered() < kHeaderBytes + kMinPagePrefix) {
+    return;
+  }
+  place_asked_ = true;
+  const std::size_t data = header_->body_length - kMinPagePrefix;
+  if (buffered() != kHeaderBytes + kMinPagePrefix) {
+    return;  // some of the data is in the buffer already
+  }
+  const auto place = place_({buffer_.get() + begin_ + kHeaderBytes, kMinPagePrefix});
+  if (place.size() == data) {
+    placed_ = place;
+    placed_bytes_ = 0;
+  }
 }
 
 void FrameReader::commit(std::size_t n) {
   GODWIT_CHECK(n <= offered_);
   offered_ = 0;
+  if (std::exchange(offered_place_, false)) {
+    placed_bytes_ += n;
+    return;
+  }
   end_ += error_ ? 0 : n;
 }
 
@@ -113,18 +146,22 @@ Result<std::optional<FrameView>> FrameReader::step() {
     GODWIT_TRY(check_header(header));
     header_ = header;
   }
-  const std::size_t whole = kHeaderBytes + header_->body_length;
-  if (buffered() < whole) {
+  find_place();
+  const std::size_t whole = kHeaderBytes + header_->body_length - placed_.size();
+  if (buffered() < whole || placed_bytes_ < placed_.size()) {
     return std::optional<FrameView>();
   }
   if (header_->type == MessageType::kPages && begin_ % kDataAlignment != 0) {
     compact();
   }
   const std::span<const std::byte> body(buffer_.get() + begin_ + kHeaderBytes,
-                                        header_->body_length);
-  GODWIT_TRY(verify_body(*header_, body));
-  const FrameView view{*header_, body};
+                                        whole - kHeaderBytes);
+  GODWIT_TRY(verify_body(*header_, body, placed_));
+  const FrameView view{*header_, body, placed_};
   header_.reset();
+  place_asked_ = false;
+  placed_ = {};
+  placed_bytes_ = 0;
   begin_ += whole;
   ++sequence_;
   return std::optional<FrameView>(view);

@@ -74,7 +74,8 @@ std::uint64_t PageBatchView::page_count() const {
   return sum;
 }
 
-Result<PageBatchView> decode_page_batch(std::span<const std::byte> body) {
+Result<PageBatchView> decode_page_batch(std::span<const std::byte> body,
+                                        std::span<const std::byte> placed) {
   PageBatchHeader header;
   if (body.size() < sizeof(header)) {
     return bad("{} bytes are too few", body.size());
@@ -94,8 +95,8 @@ Result<PageBatchView> decode_page_batch(std::span<const std::byte> body) {
   }
   const std::size_t prefix = page_prefix_bytes(header.run_count);
   const std::size_t length = prefix + header.data_pages * kPageBytes;
-  if (body.size() != length) {
-    return bad("{} bytes where its counts say {}", body.size(), length);
+  if (body.size() + placed.size() != length || (!placed.empty() && body.size() != prefix)) {
+    return bad("{} bytes where its counts say {}", body.size() + placed.size(), length);
   }
 
   PageBatchView view;
@@ -103,7 +104,7 @@ Result<PageBatchView> decode_page_batch(std::span<const std::byte> body) {
   view.phase_ = header.phase;
   view.run_count_ = header.run_count;
   view.data_pages_ = header.data_pages;
-  view.data_ = body.data() + prefix;
+  view.data_ = placed.empty() ? body.data() + prefix : placed.data();
   std::uint64_t data_pages = 0;
   for (std::size_t i = 0; i < header.run_count; ++i) {
     const std::byte* at = body.data() + sizeof(header) + i * sizeof(PageBatchRunWire);
@@ -127,6 +128,20 @@ Result<PageBatchView> decode_page_batch(std::span<const std::byte> body) {
     return bad("a page occurs twice");
   }
   return view;
+}
+
+std::optional<SingleRun> single_run_of(std::span<const std::byte> prefix) {
+  PageBatchHeader header;
+  if (prefix.size() < sizeof header + sizeof(PageBatchRunWire)) {
+    return std::nullopt;
+  }
+  std::memcpy(&header, prefix.data(), sizeof header);
+  const auto run = decode_run(prefix.data() + sizeof header, 0);
+  if (!run || header.run_count != 1 || run->kind != PageKind::kData ||
+      run->count != header.data_pages) {
+    return std::nullopt;
+  }
+  return SingleRun{header.region, header.phase, *run};
 }
 
 std::size_t encode_page_prefix(std::span<std::byte> out,
@@ -160,9 +175,9 @@ std::size_t encode_page_prefix(std::span<std::byte> out,
   return prefix;
 }
 
-std::string describe_pages(std::span<const std::byte> body) {
+std::string describe_pages(std::span<const std::byte> body, std::span<const std::byte> rest) {
   constexpr std::size_t kNamedRuns = 4;
-  const auto batch = decode_page_batch(body);
+  const auto batch = decode_page_batch(body, rest);
   if (!batch) {
     return "pages unknown (" + batch.error().detail + ")";
   }

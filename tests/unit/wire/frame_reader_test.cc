@@ -1,6 +1,7 @@
 #include "godwit/wire/frame_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -139,6 +140,97 @@ TEST(FrameReader, ALargeBodyIsReceivedWhereItStays) {
   const auto frame = reader.next();
   ASSERT_TRUE(frame->has_value());
   EXPECT_EQ((**frame).body.data(), space.data());
+}
+
+/// A reader as a bulk channel of the target has it.
+constexpr std::size_t kPlacingReadAhead = kHeaderBytes + kMinPagePrefix;
+
+TEST(FrameReader, DataOfASingleRunIsReceivedWhereItBelongs) {
+  FrameWriter writer;
+  Bytes memory(100 * kPageBytes);
+  FrameReader reader(kMaxPagesBody, kPlacingReadAhead);
+  int asked = 0;
+  reader.set_places([&](std::span<const std::byte> prefix) -> std::span<std::byte> {
+    ++asked;
+    const auto frame = single_run_of(prefix);
+    return frame ? std::span(memory).subspan(frame->run.first * kPageBytes,
+                                             frame->run.count * kPageBytes)
+                 : std::span<std::byte>();
+  });
+  const auto body = pages_body(7, 64, 0x5a);
+  auto stream = writer.frame(MessageType::kPages, body);
+  append(stream, writer.frame(MessageType::kBarrier, encode(Barrier{1})));
+  append(stream, writer.frame(MessageType::kPages, pages_body(80, 2, 0x33)));
+  std::vector<MessageType> seen;
+  // A byte at a time, so that every border inside a frame is one between two receives too.
+  for (std::size_t at = 0; at < stream.size();) {
+    const auto step = at % 4096 < 200 ? 1UL : 997UL;
+    at += feed(reader,
+               std::span<const std::byte>(stream).subspan(at, std::min(step, stream.size() - at)));
+    const auto frame = reader.next();
+    ASSERT_TRUE(frame) << frame.error().message();
+    if (!*frame) {
+      continue;
+    }
+    seen.push_back((**frame).header.type);
+    if ((**frame).header.type != MessageType::kPages) {
+      continue;
+    }
+    const auto batch = decode_page_batch((**frame).body, (**frame).placed);
+    ASSERT_TRUE(batch) << batch.error().message();
+    EXPECT_EQ(batch->data(0), &memory[batch->runs()[0].first * kPageBytes]);
+  }
+  EXPECT_EQ(seen,
+            (std::vector{MessageType::kPages, MessageType::kBarrier, MessageType::kPages}));
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(std::count(memory.begin(), memory.end(), std::byte{0x5a}), 64 * kPageBytes);
+  EXPECT_EQ(std::count(memory.begin(), memory.end(), std::byte{0x33}), 2 * kPageBytes);
+}
+
+TEST(FrameReader, DamageOfPlacedDataIsFoundAndNamed) {
+  FrameWriter writer;
+  auto stream = writer.frame(MessageType::kPages, pages_body(512, 64, 1));
+  for (const auto at : {std::size_t{kHeaderBytes + 3}, stream.size() - 5000}) {
+    auto damaged = stream;
+    damaged[at] ^= std::byte{0x10};
+    Bytes memory(64 * kPageBytes);
+    FrameReader reader(kMaxPagesBody, kPlacingReadAhead);
+    reader.set_places([&](std::span<const std::byte>) { return std::span(memory); });
+    const auto error = first_error(reader, damaged);
+    EXPECT_EQ(error.code, ErrorCode::kChecksum) << at;
+    EXPECT_THAT(error.message(), HasSubstr("pages")) << at;
+  }
+}
+
+TEST(FrameReader, APlaceOfAnotherSizeIsNoPlace) {
+  FrameWriter writer;
+  Bytes memory(64 * kPageBytes);
+  FrameReader reader(kMaxPagesBody, kPlacingReadAhead);
+  reader.set_places([&](std::span<const std::byte>) { return std::span(memory).first(4096); });
+  const auto stream = writer.frame(MessageType::kPages, pages_body(512, 64, 1));
+  EXPECT_STREQ(first_error(reader, stream).operation, "");
+  EXPECT_EQ(std::count(memory.begin(), memory.end(), std::byte{1}), 0);
+}
+
+TEST(SingleRun, IsOneRunOfDataAndNothingElse) {
+  const auto prefix_of = [](std::span<const PageBatchRun> runs) {
+    Bytes prefix(kMaxPagePrefix);
+    prefix.resize(encode_page_prefix(prefix, 3, PagePhase::kBackground, runs));
+    return prefix;
+  };
+  const PageBatchRun data{5, 9, PageKind::kData};
+  const PageBatchRun zero{20, 9, PageKind::kZero};
+  const auto found = single_run_of(prefix_of(std::array{data}));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->region, 3U);
+  EXPECT_EQ(found->phase, PagePhase::kBackground);
+  EXPECT_EQ(found->run, data);
+  EXPECT_FALSE(single_run_of(prefix_of(std::array{zero})));
+  EXPECT_FALSE(single_run_of(prefix_of(std::array{data, zero})));
+  EXPECT_FALSE(single_run_of(std::span<const std::byte>()));
+  auto damaged = prefix_of(std::array{data});
+  damaged[12] ^= std::byte{1};  // data_pages
+  EXPECT_FALSE(single_run_of(damaged));
 }
 
 TEST(FrameReader, ExactSpaceNeverAsksForMoreThanTheFrame) {

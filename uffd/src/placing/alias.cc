@@ -11,6 +11,9 @@ class AliasPlacer final : public MemfdPlacer {
  public:
   using MemfdPlacer::MemfdPlacer;
   [[nodiscard]] const char* name() const override { return "alias"; }
+  [[nodiscard]] std::byte* place_of(PageRun run) override {
+    return memory().regions[run.region].alias + (run.first << kPageShift);
+  }
 
  protected:
   Status write(const engine::MemoryRegion& region,

@@ -58,6 +58,15 @@ bool PageStates::contains(PageRun run) const {
          run.count <= region_pages_[run.region] - run.first;
 }
 
+bool PageStates::all_absent(PageRun run) const {
+  for (auto index = run.first; index < run.end(); ++index) {
+    if ((at({run.region, index}).load(std::memory_order_acquire) & kStateMask) != kAbsent) {
+      return false;
+    }
+  }
+  return true;
+}
+
 Result<std::uint64_t> PageStates::mark_absent(PageRun run) {
   if (!contains(run)) {
     return fail(ErrorCode::kProtocol,

@@ -85,6 +85,8 @@ class PageStates {
   [[nodiscard]] MapBlocks* blocks() const { return blocks_.get(); }
 
   [[nodiscard]] bool contains(PageRun run) const;
+  /// Nobody has these pages or writes them. Requires: contains().
+  [[nodiscard]] bool all_absent(PageRun run) const;
   [[nodiscard]] std::uint64_t absent_pages() const {
     return absent_.load(std::memory_order_acquire);
   }

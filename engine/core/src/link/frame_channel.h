@@ -52,6 +52,8 @@ class FrameChannel : private ChannelHandler {
   [[nodiscard]] bool broken() const { return broken_; }
   /// From here on frames are of the version, features and epoch that `welcome` grants.
   void agree(const wire::Welcome& welcome);
+  /// See wire::FrameReader::set_places().
+  void set_places(wire::PlaceOfPages place) { reader_.set_places(std::move(place)); }
   Channel& channel() { return *channel_; }
 
  private:

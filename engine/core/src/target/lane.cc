@@ -21,12 +21,18 @@ TargetLane::TargetLane(TargetPlane& plane,
       rank_(options.cpu_priority) {}
 
 Status TargetLane::add_channel(std::unique_ptr<Channel> channel, std::uint32_t index) {
-  // Read ahead only the header: the body is then received in place and never moved.
+  // Read ahead only the header and the shortest prefix of pages: the rest of the body is then
+  // received in place and never moved.
   auto& slot = *slots_.emplace_back(std::make_unique<Slot>(
       Slot{std::make_unique<FrameChannel>(
-               std::move(channel), wire::kMaxControlBody, wire::kHeaderBytes, 1),
+               std::move(channel),
+               wire::kMaxControlBody,
+               wire::kHeaderBytes + wire::kMinPagePrefix,
+               1),
            index}));
   slot.channel->agree(welcome_);
+  slot.channel->set_places(
+      [this](std::span<const std::byte> prefix) { return plane_.place_of(prefix); });
   return slot.channel->attach(
       *loop_,
       {.on_frame = [this, &slot](const wire::FrameView& frame) { return on_frame(slot, frame); },
@@ -123,7 +129,7 @@ Status TargetLane::on_frame(Slot& slot, const wire::FrameView& frame) {
 }
 
 Status TargetLane::on_pages(Slot& slot, const wire::FrameView& frame) {
-  GODWIT_TRY_ASSIGN(const auto batch, wire::decode_page_batch(frame.body));
+  GODWIT_TRY_ASSIGN(const auto batch, wire::decode_page_batch(frame.body, frame.placed));
   if (!plane_.switched()) {
     for (const auto& run : batch.runs()) {
       GODWIT_TRY(check_chunk(slot, {batch.region(), run.first, run.count}));

@@ -100,7 +100,20 @@ Status TargetPlane::place(PageRun run, const std::byte* data, bool backed) {
     // A zero page over a hole costs nothing: the hole reads zero already.
     return backed ? machine_.placer->place_zero(run) : Status{};
   }
-  return machine_.placer->place(run, data);
+  return machine_.placer->place_of(run) == data ? Status{} : machine_.placer->place(run, data);
+}
+
+std::span<std::byte> TargetPlane::place_of(std::span<const std::byte> prefix) const {
+  const auto frame = wire::single_run_of(prefix);
+  if (!frame || frame->phase != wire::PagePhase::kPrecopy || switched()) {
+    return {};
+  }
+  const PageRun run{frame->region, frame->run.first, frame->run.count};
+  if (run.count > wire::kMaxBatchPages || !states_->contains(run) || !states_->all_absent(run)) {
+    return {};
+  }
+  auto* place = machine_.placer->place_of(run);
+  return place == nullptr ? std::span<std::byte>() : std::span(place, run.bytes());
 }
 
 Status TargetPlane::install(

@@ -24,6 +24,11 @@ class TargetPlane {
   /// Pages of a received frame. `owner` is the thread's; the faults that it answers go to `log`.
   /// Errors: kProtocol when the frame does not belong to this phase or names pages outside memory.
   Status receive(const wire::PageBatchView& batch, PageOwner owner, FaultLog& log);
+  /// Where the data of a pre-copy frame, of which only the prefix has come, may be received: right
+  /// where it stays, when the frame brings one run of absent pages and the placer allows it. Empty:
+  /// into a buffer, for receive(). A frame that then fails leaves its pages absent, and the guest
+  /// does not run here yet.
+  [[nodiscard]] std::span<std::byte> place_of(std::span<const std::byte> prefix) const;
   /// The source's copies of these pages are newer: they are absent from here on, and out of the
   /// guest's page table. `at_switch`: announced behind the barrier, so that its cost may lie inside
   /// the blackout. Errors: kProtocol after the final sync, or when a page cannot become old.
@@ -65,6 +70,7 @@ class TargetPlane {
                      std::size_t index,
                      PageOwner owner,
                      FaultLog& log);
+  /// `data` may lie where it belongs already.
   Status place(PageRun run, const std::byte* data, bool backed);
   Status map_block(PageId page, FaultLog& log);
   Status install(PageRun run, const std::byte* data, bool backed, PageOwner owner, FaultLog& log);

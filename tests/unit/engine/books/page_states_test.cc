@@ -47,6 +47,16 @@ TEST(PageStates, OnlyOneOwnerClaimsAndOnlyThenPublishes) {
   EXPECT_EQ(states->installed(), 1U);
 }
 
+TEST(PageStates, AllAbsentMeansThatNobodyHasOrWritesThem) {
+  const auto states = make({64});
+  ASSERT_TRUE(states->mark_absent({0, 8, 8}));
+  EXPECT_TRUE(states->all_absent({0, 8, 8}));
+  EXPECT_FALSE(states->all_absent({0, 7, 2}));
+  EXPECT_FALSE(states->all_absent({0, 15, 2}));
+  ASSERT_TRUE(states->claim({0, 9}, PageOwner::kBulk).claimed);
+  EXPECT_FALSE(states->all_absent({0, 8, 8})) << "one is being written";
+}
+
 TEST(PageStates, AnAbandonedPageIsAbsentAgain) {
   const auto states = make({64});
   ASSERT_TRUE(states->mark_absent({0, 0, 1}));

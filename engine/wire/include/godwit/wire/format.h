@@ -128,6 +128,7 @@ static_assert(offsetof(PageBatchRunWire, count) == 8 && offsetof(PageBatchRunWir
 constexpr std::size_t page_prefix_bytes(std::size_t runs) {
   return (sizeof(PageBatchHeader) + runs * sizeof(PageBatchRunWire) + 63) / 64 * 64;
 }
+inline constexpr std::size_t kMinPagePrefix = page_prefix_bytes(1);
 inline constexpr std::size_t kMaxPagePrefix = page_prefix_bytes(kMaxBatchRuns);
 inline constexpr std::uint32_t kMaxPagesBody =
     static_cast<std::uint32_t>(kMaxPagePrefix + kMaxBatchPages * kPageBytes);

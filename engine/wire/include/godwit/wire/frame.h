@@ -24,10 +24,13 @@ void seal_header(FrameHeader& header);
 /// header; kProtocol for a wrong marker, type, flag, reserved byte or body length.
 [[nodiscard]] Result<FrameHeader> parse_header(std::span<const std::byte, kHeaderBytes> bytes);
 
-/// Checks the length and hash of a body against its header. Errors: kProtocol, kChecksum; the text
+/// Checks the length and hash of a body, whose end may lie elsewhere (`rest`), against its header.
+/// Errors: kProtocol, kChecksum; the text
 /// of the latter names the pages of a PAGES frame, as far as the damaged body still tells ("region
 /// 0 pages 512-575").
-[[nodiscard]] Status verify_body(const FrameHeader& header, std::span<const std::byte> body);
+[[nodiscard]] Status verify_body(const FrameHeader& header,
+                                 std::span<const std::byte> body,
+                                 std::span<const std::byte> rest = {});
 
 /// Makes the frames of one direction of one channel, and keeps their sequence number.
 /// Thread: one at a time. A frame that was made must be sent, in order, or the peer sees a hole.

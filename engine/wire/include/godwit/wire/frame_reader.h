@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "godwit/base/result.h"
 #include "godwit/wire/format.h"
@@ -16,7 +18,15 @@ namespace godwit::wire {
 struct FrameView {
   FrameHeader header;
   std::span<const std::byte> body;
+  /// What of the body was received where it stays, see FrameReader::set_places(): it follows `body`
+  /// on the wire. Usually empty.
+  std::span<const std::byte> placed;
 };
+
+/// Says where the page data of a PAGES frame belongs; empty: nowhere in particular. Asked once a
+/// frame with the first kMinPagePrefix bytes of its body, before the data is received and before
+/// anything of it has been verified.
+using PlaceOfPages = std::function<std::span<std::byte>(std::span<const std::byte> prefix)>;
 
 /// Turns the bytes of one direction of one channel into verified frames. The caller receives into
 /// space(), says commit(), and takes frames with next() until there is none:
@@ -48,6 +58,11 @@ class FrameReader {
   /// For a channel whose first frames were received by other means. Requires: no frame was
   /// delivered yet.
   void expect_sequence(std::uint64_t sequence) { sequence_ = sequence; }
+  /// From here on the data of a PAGES frame whose prefix is as short as can be is received straight
+  /// to the place that `place` names, and is whatever the peer sent until next() has delivered the
+  /// frame. Requires: a read-ahead of no more than header and shortest prefix, or data is received
+  /// before it can be asked for (and the frame is delivered as any other).
+  void set_places(PlaceOfPages place) { place_ = std::move(place); }
 
   /// Where the next bytes go; valid until commit(). Never empty.
   /// Requires: the last next() delivered no frame (or there was none yet).
@@ -75,6 +90,9 @@ class FrameReader {
   Result<std::optional<FrameView>> step();
   void compact();
   std::span<std::byte> offer(std::size_t wanted);
+  /// Asks where the frame's data belongs, once.
+  void find_place();
+  [[nodiscard]] bool waits_for_prefix() const;
 
   std::size_t max_body_;
   std::size_t read_ahead_;
@@ -84,6 +102,11 @@ class FrameReader {
   std::size_t end_ = 0;                ///< of the last received byte
   std::size_t offered_ = 0;            ///< bytes of the last space()
   std::optional<FrameHeader> header_;  ///< of the frame at begin_, once checked
+  PlaceOfPages place_;
+  bool place_asked_ = false;
+  bool offered_place_ = false;    ///< the last space() was in placed_
+  std::span<std::byte> placed_;   ///< of the frame at begin_; empty = its body is buffered
+  std::size_t placed_bytes_ = 0;  ///< received there
   std::optional<Error> error_;
   std::uint64_t sequence_ = 0;
   std::uint64_t features_ = 0;

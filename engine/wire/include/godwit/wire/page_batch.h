@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "godwit/base/result.h"
@@ -36,7 +37,8 @@ class PageBatchView {
   }
 
  private:
-  friend Result<PageBatchView> decode_page_batch(std::span<const std::byte> body);
+  friend Result<PageBatchView> decode_page_batch(std::span<const std::byte> body,
+                                                 std::span<const std::byte> placed);
   RegionIndex region_ = 0;
   PagePhase phase_ = PagePhase::kPrecopy;
   std::uint32_t run_count_ = 0;
@@ -46,9 +48,19 @@ class PageBatchView {
   std::array<std::uint32_t, kMaxBatchRuns> data_offset_;  ///< of each run in data_, bytes
 };
 
-/// Errors: kProtocol with the reason. Cost: no allocation; touches the prefix only, never the page
-/// data.
-[[nodiscard]] Result<PageBatchView> decode_page_batch(std::span<const std::byte> body);
+/// `placed`: the page data where it lies elsewhere (FrameView::placed). Errors: kProtocol with the
+/// reason. Cost: no allocation; touches the prefix only, never the page data.
+[[nodiscard]] Result<PageBatchView> decode_page_batch(std::span<const std::byte> body,
+                                                      std::span<const std::byte> placed = {});
+
+/// What the shortest prefix (kMinPagePrefix bytes, not verified) says when the frame brings data for
+/// one run of pages and nothing else. Absent: anything else, or damage.
+struct SingleRun {
+  RegionIndex region = 0;
+  PagePhase phase = PagePhase::kPrecopy;
+  PageBatchRun run;
+};
+[[nodiscard]] std::optional<SingleRun> single_run_of(std::span<const std::byte> prefix);
 
 /// Writes everything of a PAGES body but the data and returns its length, a multiple of 64. The
 /// data of the kData runs follows on the wire in run order. Requires: `out` holds

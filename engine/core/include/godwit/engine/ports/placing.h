@@ -24,6 +24,9 @@ class PagePlacer {
   [[nodiscard]] virtual Placing placing() const { return Placing::kBehind; }
   /// `bytes`: run.bytes() bytes. Cost: one copy; one system call a run for pwrite.
   virtual Status place(PageRun run, const std::byte* bytes) = 0;
+  /// Where the bytes of the run may be written in place of place(), by the caller or the kernel;
+  /// null: only place() will do. Until the page is mapped nobody sees what is written there.
+  [[nodiscard]] virtual std::byte* place_of(PageRun /*run*/) { return nullptr; }
   /// Makes pages that may hold old bytes read zero.
   virtual Status place_zero(PageRun run) = 0;
   /// Takes pages out of the guest's page table, content and all, so that touching them faults; they
