@@ -56,6 +56,10 @@ set(GODWIT_QUICK_OPTIONS -O1 -g1)
 # of the work. Presets that look at single files (tidy, fuzz) and those for daily work (dev) go without.
 option(GODWIT_UNITY "Compile several files of tests and lab at once" OFF)
 set(GODWIT_UNITY_FILES 8)
+if(GODWIT_UNITY)
+  # What one file declares inside a function may bear the name of another's: the other presets warn of what is meant.
+  list(APPEND GODWIT_QUICK_OPTIONS -Wno-shadow)
+endif()
 
 # godwit_test(NAME SOURCES ... LINK ... LABELS ... CASE_LABELS prefix label... TIMEOUT seconds OPTIMIZED):
 # a GoogleTest program, one ctest entry a test case.

@@ -8,7 +8,9 @@
 namespace godwit::engine {
 namespace {
 
-constexpr std::size_t kMostLost = 64;
+/// So many that some are written again in the few milliseconds until the guest stops, even where it
+/// hardly gets a processor in them.
+constexpr std::size_t kMostLost = 1024;
 
 }  // namespace
 

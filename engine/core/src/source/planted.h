@@ -16,7 +16,7 @@ namespace godwit::engine {
 /// fault that needs the source's book; all others are decorators of ports, outside of the engine.
 ///
 /// How it is sure to hit: a mark may tell of a write that was sent all the same, because the page
-/// went after it, and to lose that mark loses nothing. So the marks of a few pages are lost, and
+/// went after it, and to lose that mark loses nothing. So the marks of many pages are lost, and
 /// when the guest has stopped, the first one that has changed since its mark was lost, and hence
 /// since it was sent, stays lost; the others are made good. Thread: migration.
 class PlantedLoss {
