@@ -24,6 +24,7 @@ constexpr std::uint64_t kPagemapSwapped = 1ULL << 62;
 constexpr std::uint64_t kPagemapPresent = 1ULL << 63;
 constexpr std::size_t kPagemapEntries = 64 * 1024;
 constexpr std::size_t kScanRegions = 1024;
+constexpr std::uint64_t kOneRun = UINT64_MAX;
 
 class AnonymousScan final : public engine::PopulatedScan {
  public:
@@ -31,35 +32,59 @@ class AnonymousScan final : public engine::PopulatedScan {
       : memory_(memory), way_(way) {}
 
   Status scan(const std::function<void(PageRun)>& found) override {
-    const Fd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-    if (!pagemap.valid()) {
-      return fail_errno(errno, "open /proc/self/pagemap");
-    }
     for (RegionIndex i = 0; i < memory_.regions.size(); ++i) {
-      GODWIT_TRY_ASSIGN(const bool done,
-                        way_ == AnonymousScanWay::kBest ? scan_region(pagemap.get(), i, found)
-                                                        : Result<bool>(false));
-      if (!done) {
-        GODWIT_TRY(read_region(pagemap.get(), i, found));
-      }
+      GODWIT_TRY(look({i, 0, memory_.regions[i].page_count}, 0, found));
     }
     return {};
   }
 
+  Result<std::uint64_t> first(PageRun within) override {
+    GODWIT_TRY_ASSIGN(const auto run, first_run(within, 1));
+    return run.first;
+  }
+
+  Result<PageRun> next(PageRun within) override { return first_run(within, 0); }
+
  private:
   using Found = std::function<void(PageRun)>;
 
+  /// `pages_max`: how many pages to find at most; 0 = a whole run.
+  Result<PageRun> first_run(PageRun within, std::uint64_t pages_max) {
+    PageRun run{within.region, within.end(), 0};
+    GODWIT_TRY(look(within, pages_max == 0 ? kOneRun : pages_max, [&run](PageRun found) {
+      if (run.count == 0) {
+        run = found;
+      }
+    }));
+    return run;
+  }
+
+  /// `most`: pages to find, 0 = all, kOneRun = those of the first answer.
+  Status look(PageRun within, std::uint64_t most, const Found& found) {
+    if (!pagemap_.valid()) {
+      pagemap_ = Fd(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    }
+    if (!pagemap_.valid()) {
+      return fail_errno(errno, "open /proc/self/pagemap");
+    }
+    GODWIT_TRY_ASSIGN(
+        const bool done,
+        way_ == AnonymousScanWay::kBest ? scan_run(within, most, found) : Result<bool>(false));
+    return done ? Status() : read_run(within, most != 0, found);
+  }
+
   /// By PAGEMAP_SCAN; false when this kernel has none, and then nothing was found yet.
-  Result<bool> scan_region(int pagemap, RegionIndex index, const Found& found) const {
-    const auto& region = memory_.regions[index];
-    const auto start = reinterpret_cast<std::uintptr_t>(region.guest);
-    const auto end = start + (region.page_count << kPageShift);
-    std::vector<UapiScanRange> regions(kScanRegions);
+  Result<bool> scan_run(PageRun within, std::uint64_t most, const Found& found) const {
+    const auto base = reinterpret_cast<std::uintptr_t>(memory_.regions[within.region].guest);
+    const auto start = base + (within.first << kPageShift);
+    const auto end = base + (within.end() << kPageShift);
+    std::vector<UapiScanRange> regions(most == 0 ? kScanRegions : 1);
     UapiScanArguments arg;
     arg.size = sizeof arg;
     arg.end = end;
     arg.vec = reinterpret_cast<std::uintptr_t>(regions.data());
     arg.vec_len = regions.size();
+    arg.max_pages = most == kOneRun ? 0 : most;
     arg.category_inverted = kUapiPageIsPfnzero;
     arg.category_mask = kUapiPageIsPfnzero;
     arg.category_anyof_mask = kUapiPageIsPresent | kUapiPageIsSwapped;
@@ -67,7 +92,7 @@ class AnonymousScan final : public engine::PopulatedScan {
     arg.return_mask = kUapiPageIsPfnzero;
     for (auto at = start; at < end;) {
       arg.start = at;
-      const int count = ::ioctl(pagemap, kUapiPagemapScan, &arg);
+      const int count = ::ioctl(pagemap_.get(), kUapiPagemapScan, &arg);
       if (count < 0) {
         if (errno == EINTR) {
           continue;
@@ -79,30 +104,38 @@ class AnonymousScan final : public engine::PopulatedScan {
       }
       for (int i = 0; i < count; ++i) {
         const auto& part = regions[static_cast<std::size_t>(i)];
-        found({index, (part.start - start) >> kPageShift, (part.end - part.start) >> kPageShift});
+        found({within.region,
+               (part.start - base) >> kPageShift,
+               (part.end - part.start) >> kPageShift});
+      }
+      if (most != 0 && count > 0) {
+        break;
       }
       at = arg.walk_end;
     }
     return true;
   }
 
-  Status read_region(int pagemap, RegionIndex index, const Found& found) const {
-    const auto& region = memory_.regions[index];
-    const auto first = reinterpret_cast<std::uintptr_t>(region.guest) >> kPageShift;
+  /// `once`: one run is enough.
+  Status read_run(PageRun within, bool once, const Found& found) const {
+    const auto& region = memory_.regions[within.region];
+    const auto base = reinterpret_cast<std::uintptr_t>(region.guest) >> kPageShift;
     std::vector<std::uint64_t> entries(kPagemapEntries);
-    PageRun open{index, 0, 0};
+    PageRun open{within.region, 0, 0};
+    bool enough = false;
     const auto close = [&] {
       if (open.count != 0) {
         found(open);
         open.count = 0;
+        enough = once;
       }
     };
-    for (std::uint64_t at = 0; at < region.page_count;) {
-      const auto wanted = std::min<std::uint64_t>(entries.size(), region.page_count - at);
-      const auto got = ::pread(pagemap,
+    for (auto at = within.first; at < within.end() && !enough;) {
+      const auto wanted = std::min<std::uint64_t>(entries.size(), within.end() - at);
+      const auto got = ::pread(pagemap_.get(),
                                entries.data(),
                                wanted * sizeof entries[0],
-                               static_cast<off_t>((first + at) * sizeof entries[0]));
+                               static_cast<off_t>((base + at) * sizeof entries[0]));
       if (got <= 0) {
         if (got < 0 && errno == EINTR) {
           continue;
@@ -110,7 +143,7 @@ class AnonymousScan final : public engine::PopulatedScan {
         return fail_errno(got < 0 ? errno : EIO, "read /proc/self/pagemap");
       }
       const auto count = static_cast<std::uint64_t>(got) / sizeof entries[0];
-      for (std::uint64_t i = 0; i < count; ++i) {
+      for (std::uint64_t i = 0; i < count && !enough; ++i) {
         if ((entries[i] & (kPagemapPresent | kPagemapSwapped)) == 0) {
           close();
         } else if (open.count++ == 0) {
@@ -125,6 +158,7 @@ class AnonymousScan final : public engine::PopulatedScan {
 
   const engine::GuestMemory memory_;
   const AnonymousScanWay way_;
+  Fd pagemap_;
 };
 
 }  // namespace

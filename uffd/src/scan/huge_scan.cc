@@ -26,43 +26,70 @@ class HugeScan final : public engine::PopulatedScan {
   explicit HugeScan(const engine::GuestMemory& memory) : memory_(memory) {}
 
   Status scan(const std::function<void(PageRun)>& found) override {
-    std::vector<unsigned char> resident(kScanPages);
-    std::vector<unsigned char> other(kScanPages);
     for (RegionIndex i = 0; i < memory_.regions.size(); ++i) {
-      const auto& region = memory_.regions[i];
-      PageRun open{i, 0, 0};
-      for (std::uint64_t at = 0; at < region.page_count; at += kScanPages) {
-        const auto count = std::min(kScanPages, region.page_count - at);
-        GODWIT_TRY(look(region.guest, at, count, resident));
-        if (region.alias != nullptr) {
-          GODWIT_TRY(look(region.alias, at, count, other));
-        }
-        for (std::uint64_t page = 0; page < count; page += region.block_pages) {
-          const bool here =
-              (resident[page] & 1U) != 0 || (region.alias != nullptr && (other[page] & 1U) != 0);
-          if (here && open.count == 0) {
-            open.first = at + page;
-          }
-          if (here) {
-            open.count += region.block_pages;
-          } else if (open.count != 0) {
-            found(open);
-            open.count = 0;
-          }
-        }
-      }
-      if (open.count != 0) {
-        found(open);
-      }
+      GODWIT_TRY(look({i, 0, memory_.regions[i].page_count}, false, found));
     }
     return {};
   }
 
+  Result<std::uint64_t> first(PageRun within) override {
+    GODWIT_TRY_ASSIGN(const auto run, next(within));
+    return run.first;
+  }
+
+  Result<PageRun> next(PageRun within) override {
+    PageRun run{within.region, within.end(), 0};
+    GODWIT_TRY(look(within, true, [&](PageRun found) {
+      if (found.first < within.end()) {
+        run.first = std::max(found.first, within.first);
+        run.count = found.end() - run.first;
+      }
+    }));
+    return run;
+  }
+
  private:
-  static Status look(std::byte* mapping,
-                     std::uint64_t first,
-                     std::uint64_t count,
-                     std::vector<unsigned char>& resident) {
+  /// `once`: the first run is enough.
+  Status look(PageRun within, bool once, const std::function<void(PageRun)>& found) const {
+    std::vector<unsigned char> resident(kScanPages);
+    std::vector<unsigned char> other(kScanPages);
+    const auto& region = memory_.regions[within.region];
+    PageRun open{within.region, 0, 0};
+    // From the begin of a block on: it is there as a whole.
+    for (auto at = within.first / region.block_pages * region.block_pages; at < within.end();
+         at += kScanPages) {
+      const auto count = std::min(kScanPages, region.page_count - at);
+      GODWIT_TRY(ask(region.guest, at, count, resident));
+      if (region.alias != nullptr) {
+        GODWIT_TRY(ask(region.alias, at, count, other));
+      }
+      for (std::uint64_t page = 0; page < count; page += region.block_pages) {
+        const bool here =
+            (resident[page] & 1U) != 0 || (region.alias != nullptr && (other[page] & 1U) != 0);
+        if (here && open.count == 0) {
+          open.first = at + page;
+        }
+        if (here) {
+          open.count += region.block_pages;
+        } else if (open.count != 0) {
+          found(open);
+          open.count = 0;
+          if (once) {
+            return {};
+          }
+        }
+      }
+    }
+    if (open.count != 0) {
+      found(open);
+    }
+    return {};
+  }
+
+  static Status ask(std::byte* mapping,
+                    std::uint64_t first,
+                    std::uint64_t count,
+                    std::vector<unsigned char>& resident) {
     // EAGAIN: the kernel is short of memory for the moment; it says nothing of the pages.
     while (::mincore(mapping + (first << kPageShift), count << kPageShift, resident.data()) != 0) {
       if (errno != EAGAIN) {

@@ -55,7 +55,36 @@ class MemfdScan final : public engine::PopulatedScan {
     return {};
   }
 
+  Result<std::uint64_t> first(PageRun within) override {
+    const auto& region = memory_.regions[within.region];
+    // Not where the data ends: the kernel finds that page by page.
+    const auto at = ::lseek(region.fd, offset_of(region, within.first), SEEK_DATA);
+    if (at < 0 && errno != ENXIO) {
+      return fail_errno(errno, "lseek SEEK_DATA");
+    }
+    const auto page =
+        at < 0 ? within.end() : (static_cast<std::uint64_t>(at) - region.offset) >> kPageShift;
+    return std::min(page, within.end());
+  }
+
+  Result<PageRun> next(PageRun within) override {
+    const auto& region = memory_.regions[within.region];
+    const auto bytes = region.page_count << kPageShift;
+    GODWIT_TRY_ASSIGN(const auto data,
+                      next_data(region.fd,
+                                static_cast<std::uint64_t>(offset_of(region, within.first)),
+                                region.offset + bytes));
+    const PageRun found{within.region,
+                        (data.start - region.offset) >> kPageShift,
+                        (data.end - data.start) >> kPageShift};
+    return found.first < within.end() ? found : PageRun{within.region, within.end(), 0};
+  }
+
  private:
+  static off_t offset_of(const engine::MemoryRegion& region, std::uint64_t page) {
+    return static_cast<off_t>(region.offset + (page << kPageShift));
+  }
+
   Status scan_region(RegionIndex index, const std::function<void(PageRun)>& found) {
     const auto& region = memory_.regions[index];
     const auto end = region.offset + (region.page_count << kPageShift);

@@ -49,6 +49,12 @@ class PopulatedScan {
  public:
   virtual ~PopulatedScan() = default;
   virtual Status scan(const std::function<void(PageRun)>& found) = 0;
+  /// The first such page of `within`, or its end. A scan that cannot tell says that it is the first
+  /// of all. Cost: what lies before it, not behind it.
+  virtual Result<std::uint64_t> first(PageRun within) { return within.first; }
+  /// The first run of such pages in `within`, or one of no pages; that of a scan that cannot tell
+  /// is `within`. The run may reach beyond its end.
+  virtual Result<PageRun> next(PageRun within) { return within; }
 };
 
 }  // namespace godwit::engine
