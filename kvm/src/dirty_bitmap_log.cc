@@ -7,6 +7,7 @@
 
 #include "godwit/base/units.h"
 
+#include "armed_slots.h"
 #include "uapi.h"
 
 // The order of a sync, and why no write is lost
@@ -48,6 +49,9 @@ constexpr std::uint64_t kJoinedGapWords = 64;
 
 }  // namespace
 
+DirtyBitmapLog::DirtyBitmapLog(Vm& vm, engine::PopulatedScan* populated)
+    : vm_(vm), slots_(std::make_unique<ArmedSlots>(vm, populated)) {}
+
 DirtyBitmapLog::~DirtyBitmapLog() {
   stop();
 }
@@ -57,69 +61,66 @@ Status DirtyBitmapLog::start(engine::DirtySink& sink) {
     return fail(ErrorCode::kState, "dirty log", "has been started already");
   }
   sink_ = &sink;
-  bitmaps_.clear();
-  for (const auto& slot : vm_.memslots()) {
-    bitmaps_.emplace_back((slot.page_count + 63) / 64);
+  auto on = slots_->start();
+  if (!on) {
+    stop();
   }
-  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
-    auto on = vm_.set_dirty_logging(slot, true);
-    if (!on) {
-      stop();
-      return on;
-    }
-  }
-  return {};
+  return on;
 }
 
 Status DirtyBitmapLog::sync() {
   if (sink_ == nullptr) {
     return fail(ErrorCode::kState, "dirty log", "has not been started");
   }
-  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
-    GODWIT_TRY(sync_slot(slot));
+  for (const auto& armed : slots_->armed()) {
+    GODWIT_TRY(sync_slot(armed.slot, armed.memory));
   }
-  return {};
+  return slots_->catch_up(*sink_);
 }
 
-Status DirtyBitmapLog::sync_slot(std::uint32_t slot) {
-  auto& words = bitmaps_[slot];
+Status DirtyBitmapLog::sync_slot(std::uint32_t slot, const Memslot& memory) {
+  const auto count = (memory.page_count + 63) / 64;
+  words_.resize(std::max(words_.size(), count));
   kvm_dirty_log log{};
   log.slot = slot;
-  log.dirty_bitmap = words.data();
+  log.dirty_bitmap = words_.data();
   if (::ioctl(vm_.fd(), KVM_GET_DIRTY_LOG, &log) != 0) {
     return fail_errno(errno, "KVM_GET_DIRTY_LOG", fmt::format("slot {}", slot));
   }
-  for (std::uint64_t word = 0; word < words.size(); ++word) {
-    if (words[word] != 0) {
-      sink_->mark(slot, word, words[word]);
+  for (std::uint64_t word = 0; word < count; ++word) {
+    if (words_[word] != 0) {
+      sink_->mark(memory.region, memory.first_page / 64 + word, words_[word]);
     }
   }
   std::uint64_t word = 0;
-  while (word < words.size()) {
-    if (words[word] == 0) {
+  while (word < count) {
+    if (words_[word] == 0) {
       ++word;
       continue;
     }
     std::uint64_t end = word + 1;
-    for (std::uint64_t at = end; at < words.size() && at - end < kJoinedGapWords; ++at) {
-      if (words[at] != 0) {
+    for (std::uint64_t at = end; at < count && at - end < kJoinedGapWords; ++at) {
+      if (words_[at] != 0) {
         end = at + 1;
       }
     }
-    GODWIT_TRY(clear(slot, word, end));
+    GODWIT_TRY(clear(slot, memory, word, end));
     word = end;
   }
   return {};
 }
 
-Status DirtyBitmapLog::clear(std::uint32_t slot, std::uint64_t first_word, std::uint64_t end_word) {
+Status DirtyBitmapLog::clear(std::uint32_t slot,
+                             const Memslot& memory,
+                             std::uint64_t first_word,
+                             std::uint64_t end_word) {
   // The kernel wants a count of whole words, except where the slot itself ends inside one.
-  const auto slot_pages = vm_.memslots()[slot].page_count;
   kvm_clear_dirty_log log{};
   log.slot = slot;
   log.first_page = first_word * 64;
-  log.num_pages = static_cast<std::uint32_t>(std::min(end_word * 64, slot_pages) - log.first_page);
-  log.dirty_bitmap = bitmaps_[slot].data() + first_word;
+  log.num_pages =
+      static_cast<std::uint32_t>(std::min(end_word * 64, memory.page_count) - log.first_page);
+  log.dirty_bitmap = words_.data() + first_word;
   if (::ioctl(vm_.fd(), KVM_CLEAR_DIRTY_LOG, &log) != 0) {
     return fail_errno(errno,
                       "KVM_CLEAR_DIRTY_LOG",
@@ -133,11 +134,9 @@ void DirtyBitmapLog::stop() {
     return;
   }
   sink_ = nullptr;
-  for (std::uint32_t slot = 0; slot < bitmaps_.size(); ++slot) {
-    // A log that cannot be switched off costs speed, never data: the guest runs on, and there is
-    // nothing to repair.
-    static_cast<void>(vm_.set_dirty_logging(slot, false));
-  }
+  // A log that cannot be switched off costs speed, never data: the guest runs on, and there is
+  // nothing to repair.
+  static_cast<void>(slots_->stop());
 }
 
 }  // namespace godwit::kvm

@@ -14,6 +14,7 @@
 #include "godwit/base/thread.h"
 #include "godwit/base/units.h"
 
+#include "armed_slots.h"
 #include "dirty_rings.h"
 #include "uapi.h"
 
@@ -92,8 +93,9 @@ class DirtyRing::Rings : public std::vector<VcpuRing> {};
 
 /// What the reaper has in its hands, and the way to the migration thread.
 struct DirtyRing::Reaped {
-  std::vector<PageId> pages;  ///< taken and not reset
-  std::uint64_t taken = 0;    ///< entries not reset, those of unknown pages included
+  std::vector<Memslot> slots;  ///< the machine's, as far as entries have named them
+  std::vector<PageId> pages;   ///< taken and not reset
+  std::uint64_t taken = 0;     ///< entries not reset, those of unknown pages included
   boost::lockfree::spsc_queue<Record, boost::lockfree::capacity<kQueueRecords>> queue;
 };
 
@@ -113,7 +115,8 @@ Status DirtyRing::enable(const System& system, Vm& vm, std::uint32_t entries) {
 
 Result<std::unique_ptr<DirtyRing>> DirtyRing::create(Vm& vm,
                                                      std::span<const Vcpu> vcpus,
-                                                     LeaveGuest leave_guest) {
+                                                     LeaveGuest leave_guest,
+                                                     engine::PopulatedScan* populated) {
   // The kernel would map a ring that is not there, and let the first access die.
   if (vm.dirty_ring_entries() == 0) {
     return fail(ErrorCode::kState, "dirty ring", "was not enabled before the vCPUs were made");
@@ -125,13 +128,18 @@ Result<std::unique_ptr<DirtyRing>> DirtyRing::create(Vm& vm,
   }
   GODWIT_TRY_ASSIGN(auto wake, EventFd::create());
   return std::unique_ptr<DirtyRing>(
-      new DirtyRing(vm, std::move(rings), std::move(leave_guest), std::move(wake)));
+      new DirtyRing(vm, std::move(rings), std::move(leave_guest), populated, std::move(wake)));
 }
 
-DirtyRing::DirtyRing(Vm& vm, std::unique_ptr<Rings> rings, LeaveGuest leave_guest, EventFd wake)
+DirtyRing::DirtyRing(Vm& vm,
+                     std::unique_ptr<Rings> rings,
+                     LeaveGuest leave_guest,
+                     engine::PopulatedScan* populated,
+                     EventFd wake)
     : vm_(vm),
       rings_(std::move(rings)),
       reaped_(std::make_unique<Reaped>()),
+      slots_(std::make_unique<ArmedSlots>(vm, populated)),
       leave_guest_(std::move(leave_guest)),
       wake_(std::move(wake)) {
   reaped_->pages.reserve(kBatchEntries);
@@ -185,9 +193,13 @@ Status DirtyRing::pass(bool all) {
       }
       ++reaped_->taken;
       // The upper half of the slot is an address space; this machine has only number 0.
-      const auto& slots = vm_.memslots();
+      auto& slots = reaped_->slots;
+      for (auto next = slots.size(); next <= entry->slot && next < vm_.memslot_count(); ++next) {
+        slots.push_back(vm_.memslot(static_cast<std::uint32_t>(next)));
+      }
       if (entry->slot < slots.size() && entry->offset < slots[entry->slot].page_count) {
-        reaped_->pages.push_back({entry->slot, entry->offset});
+        const auto& slot = slots[entry->slot];
+        reaped_->pages.push_back({slot.region, slot.first_page + entry->offset});
       } else {
         note_failure(make_error(ErrorCode::kInternal,
                                 "dirty ring",
@@ -256,14 +268,11 @@ Status DirtyRing::start(engine::DirtySink& sink) {
   // The reaper first: a ring may fill up as soon as a slot logs.
   GODWIT_TRY_ASSIGN(reaper_,
                     try_start_thread("dirty-reaper", ThreadRole::kUrgent, [this] { reap(); }));
-  for (std::uint32_t slot = 0; slot < vm_.memslots().size(); ++slot) {
-    auto on = vm_.set_dirty_logging(slot, true);
-    if (!on) {
-      stop();
-      return on;
-    }
+  auto on = slots_->start();
+  if (!on) {
+    stop();
   }
-  return {};
+  return on;
 }
 
 Status DirtyRing::sync() {
@@ -275,6 +284,7 @@ Status DirtyRing::sync() {
   }
   wait_for_pass();
   drain_queue();
+  GODWIT_TRY(slots_->catch_up(*sink_));
   // acquire: pairs with the release in note_failure(): who sees the flag sees the failure.
   if (failed_.load(std::memory_order_acquire)) {
     return fail(failure_);
@@ -286,12 +296,10 @@ void DirtyRing::stop() {
   if (!reaper_.joinable()) {
     return;
   }
-  for (std::uint32_t slot = 0; slot < vm_.memslots().size(); ++slot) {
-    // A slot that goes on logging costs speed until its vCPU's ring is full; that vCPU then fails
-    // with the reason. The kernel has no cause to refuse what it accepted before.
-    if (auto off = vm_.set_dirty_logging(slot, false); !off) {
-      log_warn("dirty ring: slot {} cannot stop logging: {}", slot, off.error().message());
-    }
+  // A slot that goes on logging costs speed until its vCPU's ring is full; that vCPU then fails
+  // with the reason. The kernel has no cause to refuse what it accepted before.
+  if (auto off = slots_->stop(); !off) {
+    log_warn("dirty ring: a slot cannot stop logging: {}", off.error().message());
   }
   // release: pairs with the acquire in reap().
   ending_.store(true, std::memory_order_release);

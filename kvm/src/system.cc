@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -88,6 +89,12 @@ Result<System> System::open(const char* path) {
 int System::extension(int capability) const {
   const int value = ::ioctl(fd_.get(), KVM_CHECK_EXTENSION, capability);
   return value < 0 ? 0 : value;
+}
+
+std::uint32_t System::memslots_max() const {
+  // What every KVM has had since long before the versions that are required here.
+  constexpr int kLeast = 32;
+  return static_cast<std::uint32_t>(std::max(kLeast, extension(KVM_CAP_NR_MEMSLOTS)));
 }
 
 Status System::check_capabilities() const {

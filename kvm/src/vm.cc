@@ -1,6 +1,9 @@
 #include "godwit/kvm/vm.h"
 
 #include <cerrno>
+#include <deque>
+#include <mutex>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,6 +40,20 @@ Status set_region(int fd, std::uint32_t number, const Memslot& slot, bool loggin
 
 }  // namespace
 
+/// Two locks, so that looking a slot up never waits for the kernel.
+struct Vm::Slots {
+  struct Slot {
+    Memslot memory;
+    bool logging = false;
+  };
+  std::mutex change;         ///< held while the kernel changes a slot; taken before `table`
+  mutable std::mutex table;  ///< guards all that follows
+  std::deque<Slot> slots;
+  std::vector<PageId> written;
+};
+
+Vm::Vm(Fd fd) : fd_(std::move(fd)), slots_(std::make_shared<Slots>()) {}
+
 Result<Vm> Vm::create(const System& system) {
   int fd = -1;
   do {
@@ -63,25 +80,54 @@ Result<Vm> Vm::create(const System& system) {
 }
 
 Status Vm::add_memslot(const Memslot& slot) {
-  if (slot.page_count == 0 || slot.host == nullptr || (slot.gpa & (kPageBytes - 1)) != 0) {
+  if (slot.page_count == 0 || slot.host == nullptr || (slot.gpa & (kPageBytes - 1)) != 0 ||
+      slot.first_page % 64 != 0) {
     return fail(ErrorCode::kInvalidArgument, "add_memslot", "needs whole pages and a mapping");
   }
-  GODWIT_TRY(set_region(fd_.get(), static_cast<std::uint32_t>(memslots_.size()), slot, false));
-  memslots_.push_back(slot);
-  logging_.push_back(false);
+  const std::lock_guard changing(slots_->change);
+  GODWIT_TRY(set_region(fd_.get(), memslot_count(), slot, false));
+  const std::lock_guard lock(slots_->table);
+  slots_->slots.push_back({slot, false});
   return {};
 }
 
 Status Vm::set_dirty_logging(std::uint32_t slot, bool on) {
-  if (slot >= memslots_.size()) {
+  const std::lock_guard changing(slots_->change);
+  if (slot >= memslot_count()) {
     return fail(
         ErrorCode::kInvalidArgument, "set_dirty_logging", fmt::format("no memslot {}", slot));
   }
-  if (logging_[slot] != on) {
-    GODWIT_TRY(set_region(fd_.get(), slot, memslots_[slot], on));
-    logging_[slot] = on;
+  if (dirty_logging(slot) != on) {
+    GODWIT_TRY(set_region(fd_.get(), slot, memslot(slot), on));
+    const std::lock_guard lock(slots_->table);
+    slots_->slots[slot].logging = on;
   }
   return {};
+}
+
+bool Vm::dirty_logging(std::uint32_t slot) const {
+  const std::lock_guard lock(slots_->table);
+  return slots_->slots[slot].logging;
+}
+
+std::uint32_t Vm::memslot_count() const {
+  const std::lock_guard lock(slots_->table);
+  return static_cast<std::uint32_t>(slots_->slots.size());
+}
+
+Memslot Vm::memslot(std::uint32_t slot) const {
+  const std::lock_guard lock(slots_->table);
+  return slots_->slots[slot].memory;
+}
+
+void Vm::note_written(PageId page) {
+  const std::lock_guard lock(slots_->table);
+  slots_->written.push_back(page);
+}
+
+std::vector<PageId> Vm::take_written() {
+  const std::lock_guard lock(slots_->table);
+  return std::exchange(slots_->written, {});
 }
 
 Status Vm::enable_dirty_rings(int capability, std::uint32_t entries) {

@@ -494,7 +494,7 @@ int Demo::run() {
   if (line_.warm) {
     // Pages and what goes with them: socket buffers, page tables, KVM's books of the slots.
     if (config_.kind == vmm::GuestKind::kKvm) {
-      warm_slots(config_.memory_bytes);
+      warm_slots(config_.memory_bytes, config_.populated_bytes);
     }
     warm_memory(config_.populated_bytes + config_.memory_bytes / kWarmBookShare + kWarmExtraBytes);
   }

@@ -4,6 +4,7 @@
 
 #include "godwit/base/mapping.h"
 #include "godwit/base/units.h"
+#include "godwit/kvm/memory_pieces.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vm.h"
 #include "godwit/vmm/guest.h"
@@ -26,7 +27,7 @@ void warm_memory(std::uint64_t bytes) {
   }
 }
 
-void warm_slots(std::uint64_t memory_bytes) {
+void warm_slots(std::uint64_t memory_bytes, std::uint64_t populated_bytes) {
   // Address space only: no page of it is ever touched.
   const auto memory = Mapping::anonymous(memory_bytes);
   const auto system = kvm::System::open();
@@ -37,13 +38,20 @@ void warm_slots(std::uint64_t memory_bytes) {
   if (!vm) {
     return;
   }
+  engine::GuestMemory guest;
   std::uint64_t offset = 0;
   for (const auto& region : vmm::region_layout(memory_bytes)) {
-    const kvm::Memslot slot{region.gpa, region.page_count, memory->data() + offset};
-    if (auto added = vm->add_memslot(slot); !added) {
+    guest.regions.push_back({region.gpa, region.page_count, memory->data() + offset});
+    offset += region.page_count * kPageBytes;
+  }
+  kvm::MemoryPieces pieces(*vm, guest, system->memslots_max());
+  auto left = populated_bytes / kPageBytes;
+  for (RegionIndex region = 0; region < guest.regions.size() && left > 0; ++region) {
+    const auto pages = std::min(left, guest.regions[region].page_count);
+    if (auto added = pieces.add({region, 0, pages}); !added) {
       return;
     }
-    offset += region.page_count * kPageBytes;
+    left -= pages;
   }
 }
 

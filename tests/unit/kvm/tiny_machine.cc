@@ -3,6 +3,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -52,7 +53,14 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(std::uint64_t data_page
       new TinyMachine(std::move(system), std::move(memory), std::move(vm)));
   machine->data_pages = data_pages;
   machine->page_count = pages;
-  GODWIT_TRY(machine->vm.add_memslot({0, pages, machine->memory.data()}));
+  const auto slot_pages = options.slot_pages == 0 ? pages : options.slot_pages;
+  const auto end = options.data_slots ? pages : kFirstDataPage;
+  for (std::uint64_t first = 0; first < end; first += slot_pages) {
+    GODWIT_TRY(machine->vm.add_memslot({.gpa = first << kPageShift,
+                                        .page_count = std::min(slot_pages, end - first),
+                                        .host = machine->memory.data() + (first << kPageShift),
+                                        .first_page = first}));
+  }
   machine->write_program();
   if (options.ring_entries != 0) {
     GODWIT_TRY(DirtyRing::enable(machine->system, machine->vm, options.ring_entries));

@@ -27,6 +27,8 @@ class TinyMachine {
   struct Options {
     std::uint32_t vcpus = 1;         ///< all run the program over the same pages
     std::uint32_t ring_entries = 0;  ///< of each vCPU's dirty ring; 0 = no rings
+    std::uint64_t slot_pages = 0;    ///< memory is cut into slots of so many; 0 = one slot
+    bool data_slots = true;          ///< false: KVM knows of the program's pages only
   };
 
   /// `data_pages` is a power of two; a slot of `extra_pages` more follows it, so that it need not

@@ -11,11 +11,14 @@
 
 #include "godwit/base/fd.h"
 #include "godwit/engine/ports/dirty.h"
+#include "godwit/engine/ports/memory.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vm.h"
 
 namespace godwit::kvm {
+
+class ArmedSlots;
 
 /// Why this host's KVM gives no dirty rings, or an empty string. Kernel: v5.11.
 std::string dirty_ring_unusable_reason(const System& system);
@@ -49,11 +52,13 @@ class DirtyRing final : public engine::DirtySource {
   /// Errors: kUnsupported when the host has no rings, kInvalidArgument for a size it refuses.
   static Status enable(const System& system, Vm& vm, std::uint32_t entries = kDefaultEntries);
 
-  /// Requires: enable() before the first vCPU; `vm` and `vcpus` outlive this and do not change.
-  /// Errors: kState without enable(), kNoMemory, kIo.
+  /// `populated`: tells which memslots hold pages, since others need not log; null: all may.
+  /// Requires: enable() before the first vCPU; `vm`, `vcpus` and `populated` outlive this, and the
+  /// vCPUs do not change. Errors: kState without enable(), kNoMemory, kIo.
   static Result<std::unique_ptr<DirtyRing>> create(Vm& vm,
                                                    std::span<const Vcpu> vcpus,
-                                                   LeaveGuest leave_guest);
+                                                   LeaveGuest leave_guest,
+                                                   engine::PopulatedScan* populated = nullptr);
   ~DirtyRing() override;
   DirtyRing(const DirtyRing&) = delete;
   DirtyRing& operator=(const DirtyRing&) = delete;
@@ -73,7 +78,11 @@ class DirtyRing final : public engine::DirtySource {
   class Rings;
   struct Reaped;
 
-  DirtyRing(Vm& vm, std::unique_ptr<Rings> rings, LeaveGuest leave_guest, EventFd wake);
+  DirtyRing(Vm& vm,
+            std::unique_ptr<Rings> rings,
+            LeaveGuest leave_guest,
+            engine::PopulatedScan* populated,
+            EventFd wake);
 
   // The reaper.
   void reap();
@@ -89,6 +98,7 @@ class DirtyRing final : public engine::DirtySource {
   Vm& vm_;
   const std::unique_ptr<Rings> rings_;
   const std::unique_ptr<Reaped> reaped_;
+  const std::unique_ptr<ArmedSlots> slots_;
   const LeaveGuest leave_guest_;
   EventFd wake_;
   engine::DirtySink* sink_ = nullptr;

@@ -23,6 +23,8 @@ class System {
   [[nodiscard]] std::size_t run_bytes() const { return run_bytes_; }
   /// KVM_CHECK_EXTENSION: 0 = absent, other values depend on the capability.
   [[nodiscard]] int extension(int capability) const;
+  /// How many slots a machine may have (KVM_CAP_NR_MEMSLOTS).
+  [[nodiscard]] std::uint32_t memslots_max() const;
   /// The CPUID that this host can give a guest, as the kernel's kvm_cpuid2: header and entries in
   /// one buffer.
   [[nodiscard]] const std::vector<std::byte>& supported_cpuid() const { return cpuid_; }

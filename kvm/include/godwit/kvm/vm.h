@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
+#include "godwit/base/units.h"
 #include "godwit/kvm/system.h"
 
 namespace godwit::kvm {
@@ -15,10 +17,12 @@ struct Memslot {
   std::uint64_t gpa = 0;         ///< multiple of 4 KiB
   std::uint64_t page_count = 0;  ///< pages of 4 KiB
   std::byte* host = nullptr;     ///< the mapping that the guest runs on
+  RegionIndex region = 0;        ///< of the guest's memory
+  std::uint64_t first_page = 0;  ///< of that region; multiple of 64, so that words of marks match
 };
 
 /// A virtual machine without devices.
-/// Thread: add_memslot() and set_dirty_logging() from one thread at a time. Ownership: moves only.
+/// Thread: any, also while vCPUs run. Ownership: moves only.
 class Vm {
  public:
   /// Errors: kUnsupported, kPermission, kIo.
@@ -31,7 +35,13 @@ class Vm {
   /// Cost: switching on write-protects what the guest has mapped, once.
   Status set_dirty_logging(std::uint32_t slot, bool on);
   /// Whether set_dirty_logging(slot, true) is in force.
-  [[nodiscard]] bool dirty_logging(std::uint32_t slot) const { return logging_[slot]; }
+  [[nodiscard]] bool dirty_logging(std::uint32_t slot) const;
+
+  /// The machine wrote a page in the guest's stead, which no log of KVM's sees. Called after the
+  /// write, so that whoever takes it reads the new content.
+  void note_written(PageId page);
+  /// What was noted since the last call.
+  [[nodiscard]] std::vector<PageId> take_written();
 
   /// Gives every vCPU made from now on a dirty ring of `entries`, by `capability`
   /// (KVM_CAP_DIRTY_LOG_RING or its successor). Errors: kInvalidArgument when the kernel refuses.
@@ -40,13 +50,16 @@ class Vm {
   [[nodiscard]] std::uint32_t dirty_ring_entries() const { return ring_entries_; }
 
   [[nodiscard]] int fd() const { return fd_.get(); }
-  [[nodiscard]] const std::vector<Memslot>& memslots() const { return memslots_; }
+  /// Slots once added stay: a number below the count remains good.
+  [[nodiscard]] std::uint32_t memslot_count() const;
+  /// Requires: slot < memslot_count().
+  [[nodiscard]] Memslot memslot(std::uint32_t slot) const;
 
  private:
-  explicit Vm(Fd fd) : fd_(std::move(fd)) {}
+  struct Slots;
+  explicit Vm(Fd fd);
   Fd fd_;
-  std::vector<Memslot> memslots_;
-  std::vector<bool> logging_;
+  std::shared_ptr<Slots> slots_;
   std::uint32_t ring_entries_ = 0;
 };
 

@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kOperation = "dirty source";
 
 Result<MadeTracker> make_log(const TrackedGuest& guest) {
-  return MadeTracker{std::make_unique<kvm::DirtyBitmapLog>(*guest.vm)};
+  return MadeTracker{std::make_unique<kvm::DirtyBitmapLog>(*guest.vm, guest.populated)};
 }
 
 Status probe_ring(const DirtyTracker& /*row*/, bool /*huge_pages*/) {
@@ -33,7 +33,9 @@ Status enable_ring(const kvm::System& system, kvm::Vm& vm) {
 }
 
 Result<MadeTracker> make_ring(const TrackedGuest& guest) {
-  GODWIT_TRY_ASSIGN(auto made, kvm::DirtyRing::create(*guest.vm, guest.vcpus, guest.leave_guest));
+  GODWIT_TRY_ASSIGN(
+      auto made,
+      kvm::DirtyRing::create(*guest.vm, guest.vcpus, guest.leave_guest, guest.populated));
   auto* ring = made.get();
   return MadeTracker{std::move(made), [ring] { return ring->wait_reset(); }};
 }

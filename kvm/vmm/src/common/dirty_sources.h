@@ -23,6 +23,7 @@ struct TrackedGuest {
   kvm::Vm* vm = nullptr;  ///< of a KVM machine, as all that follows
   std::span<const kvm::Vcpu> vcpus = {};
   kvm::DirtyRing::LeaveGuest leave_guest = {};
+  engine::PopulatedScan* populated = nullptr;
 };
 
 struct MadeTracker {

@@ -21,10 +21,16 @@ std::int64_t KvmMachine::ticks_to_ns(std::uint64_t ticks) const {
 Result<kvm::VcpuThread::Next> KvmMachine::on_exit(kvm::VcpuThread& thread,
                                                   kvm::Vcpu& vcpu,
                                                   std::int64_t exit_ns) {
-  const kvm_run& run = vcpu.run_page();
+  kvm_run& run = vcpu.run_page();
   if (run.exit_reason == KVM_EXIT_IO && run.io.direction == KVM_EXIT_IO_OUT &&
       run.io.port == guest::kDoorbellPort && run.io.size == sizeof(std::uint32_t)) {
     return on_call(thread, vcpu, exit_ns);
+  }
+  if (run.exit_reason == KVM_EXIT_MMIO) {
+    GODWIT_TRY_ASSIGN(const bool memory, pieces_.on_mmio(run));
+    if (memory) {
+      return kvm::VcpuThread::Next::kRun;
+    }
   }
   const auto& regs = run.s.regs.regs;
   switch (run.exit_reason) {

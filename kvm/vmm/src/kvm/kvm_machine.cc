@@ -44,9 +44,9 @@ Status KvmMachine::init(bool register_in_background) {
   log_ = std::make_unique<StepLog>(config_.vcpus, counter_hz_);
   GODWIT_TRY_ASSIGN(
       auto made,
-      tracker.make({memory_.view(), &vm_, vcpus_, [this] { kvm::leave_guest(threads_); }}));
+      tracker.make(
+          {memory_.view(), &vm_, vcpus_, [this] { kvm::leave_guest(threads_); }, scan_.get()}));
   dirty_ = std::move(made.source);
-  scan_ = memory_.populated();
   stopped_tsc_.resize(config_.vcpus);
   for (auto& vcpu : vcpus_) {
     GODWIT_TRY_ASSIGN(auto thread,
@@ -64,12 +64,15 @@ Status KvmMachine::init(bool register_in_background) {
   return {};
 }
 
-/// Where KVM keeps page tables of its own for the guest (no hardware nesting, or a nested guest), a
-/// slot costs kernel memory by its size, ten bytes a page: 64 GiB take a tenth of a second and
-/// more.
+/// What this guest ever touches, by its own configuration; anything else when it is touched after
+/// all (memory_pieces.cc).
 Status KvmMachine::register_memory() {
-  for (const auto& region : memory_.view().regions) {
-    GODWIT_TRY(vm_.add_memslot({region.gpa, region.page_count, region.guest}));
+  auto left = config_.populated_bytes >> kPageShift;
+  const auto& regions = memory_.view().regions;
+  for (RegionIndex region = 0; region < regions.size() && left > 0; ++region) {
+    const auto pages = std::min(left, regions[region].page_count);
+    GODWIT_TRY(pieces_.add({region, 0, pages}));
+    left -= pages;
   }
   return {};
 }
@@ -79,7 +82,8 @@ Status KvmMachine::prepare() {
   if (registering_.joinable()) {
     registering_.join();
   }
-  return registered_;
+  GODWIT_TRY(registered_);
+  return pieces_.add_populated(*scan_);
 }
 
 Status KvmMachine::boot() {
@@ -113,6 +117,10 @@ engine::MachineDescription KvmMachine::describe() {
 
 engine::DirtySource* KvmMachine::dirty_source(std::string& why) {
   why.clear();
+  if (auto added = pieces_.add_populated(*scan_); !added) {
+    log_warn("memory that this guest has not touched here stays unknown to KVM: {}",
+             added.error().message());
+  }
   log_info("dirty source: {}{}",
            dirty_->name(),
            config_.dirty == DirtyChoice::kAuto ? " (by auto: the cheaper of KVM's two)" : "");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "godwit/base/result.h"
+#include "godwit/kvm/memory_pieces.h"
 #include "godwit/kvm/system.h"
 #include "godwit/kvm/vcpu.h"
 #include "godwit/kvm/vcpu_state.h"
@@ -35,6 +36,8 @@ class KvmMachine final : public Guest {
         boot_(plan_boot(config)),
         system_(std::move(system)),
         vm_(std::move(vm)),
+        scan_(memory_.populated()),
+        pieces_(vm_, memory_.view(), system_.memslots_max()),
         control_(config.vcpus) {}
   ~KvmMachine() override { stop(); }
   KvmMachine(const KvmMachine&) = delete;
@@ -101,6 +104,8 @@ class KvmMachine final : public Guest {
   const BootLayout boot_;
   kvm::System system_;
   kvm::Vm vm_;
+  std::unique_ptr<engine::PopulatedScan> scan_;
+  kvm::MemoryPieces pieces_;
   std::vector<kvm::Vcpu> vcpus_;
   kvm::MsrPlan msrs_;
   std::uint64_t counter_hz_ = 0;
@@ -108,7 +113,6 @@ class KvmMachine final : public Guest {
   SweepControl control_;
   std::unique_ptr<StepLog> log_;
   std::unique_ptr<engine::DirtySource> dirty_;
-  std::unique_ptr<engine::PopulatedScan> scan_;
   Phase phase_ = Phase::kNew;
   std::vector<std::uint64_t> stopped_tsc_;  ///< each vCPU's counter when it was stopped
   std::mutex prepare_mutex_;  ///< prepare() comes from more than one thread of the target
