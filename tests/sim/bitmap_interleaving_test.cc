@@ -7,21 +7,24 @@
 
 #include "godwit/engine/atomic_bitmap.h"
 
-// Two producers and a consumer, at the one place where a producer can be interrupted between its
-// two steps. Producer A is stopped between leaf and summary; there producer B marks and the
-// consumer harvests, in every order. A mark that had completed before a harvest began must be out
+// Two producers and a consumer, at the two places where a producer can be interrupted between its
+// three steps. Producer A is stopped between leaf and summary, or between summary and top; there
+// producer B marks and the consumer harvests, in every order. A mark that had completed before a harvest began must be out
 // of the bitmap when the harvest has ended.
 
 namespace godwit::engine {
 namespace {
 
 std::function<void()>* in_between = nullptr;
+int interrupted_at = 1;
 
 template <bool kSkip>
 struct Interrupted {
-  static constexpr bool kSummaryOnlyWhenLeafWasZero = kSkip;
-  static void between_leaf_and_summary() {
-    if (in_between != nullptr) {
+  static constexpr bool kUpperOnlyWhenLowerWasZero = kSkip;
+  static void between_leaf_and_summary() { interrupt(1); }
+  static void between_summary_and_top() { interrupt(2); }
+  static void interrupt(int place) {
+    if (in_between != nullptr && place == interrupted_at) {
       auto* once = in_between;
       in_between = nullptr;
       (*once)();
@@ -40,7 +43,7 @@ void run_one(const std::array<int, 4>& steps,
              std::uint64_t page_a,
              std::uint64_t page_b,
              Counts& counts) {
-  BasicAtomicBitmap<Interrupted<kSkip>> map(256);
+  BasicAtomicBitmap<Interrupted<kSkip>> map(262'208);
   bool b_done = false;
   bool b_found = false;
   bool missed = false;
@@ -72,9 +75,11 @@ void run_one(const std::array<int, 4>& steps,
 }
 
 template <bool kSkip>
-Counts run_all() {
+Counts run_all(int place) {
   Counts counts;
-  constexpr std::array<std::uint64_t, 4> kPages = {0, 5, 64, 255};
+  interrupted_at = place;
+  // Of one leaf word, of one summary word, of one top word, and of another one.
+  constexpr std::array<std::uint64_t, 5> kPages = {0, 5, 64, 4096, 262'144};
   for (int code = 0; code < 81; ++code) {
     const std::array<int, 4> steps = {code % 3, code / 3 % 3, code / 9 % 3, code / 27};
     for (const auto page_a : kPages) {
@@ -87,13 +92,16 @@ Counts run_all() {
 }
 
 TEST(BitmapInterleaving, LosesNoCompletedMarkInAnyOrder) {
-  const auto counts = run_all<false>();
-  EXPECT_EQ(counts.runs, 81U * 16);
-  EXPECT_EQ(counts.missed, 0U);
+  for (const int place : {1, 2}) {
+    const auto counts = run_all<false>(place);
+    EXPECT_EQ(counts.runs, 81U * 25);
+    EXPECT_EQ(counts.missed, 0U);
+  }
 }
 
-TEST(PlantedBug, SummarySetOnlyWhenTheLeafWasZeroIsFound) {
-  EXPECT_GT(run_all<true>().missed, 0U);
+TEST(PlantedBug, UpperBitSetOnlyWhenTheWordBelowWasZeroIsFound) {
+  EXPECT_GT(run_all<true>(1).missed, 0U);
+  EXPECT_GT(run_all<true>(2).missed, 0U);
 }
 
 }  // namespace

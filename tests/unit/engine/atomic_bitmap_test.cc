@@ -44,6 +44,25 @@ TEST(AtomicBitmap, NextWordSkipsWordsThatWereClaimedEmpty) {
   EXPECT_EQ(map.next_word(131), map.word_count());
 }
 
+TEST(AtomicBitmap, FindsBitsFarApart) {
+  constexpr std::uint64_t kWords = 64 * 64 * 64 + 7;
+  AtomicBitmap map(kWords * 64);
+  const std::vector<std::uint64_t> words = {0, 63, 64, 4095, 4096, 200'000, kWords - 1};
+  for (const auto word : words) {
+    map.set(word, 1);
+  }
+  std::vector<std::uint64_t> walked;
+  for (auto word = map.next_word(0); word < map.word_count(); word = map.next_word(word + 1)) {
+    walked.push_back(word);
+  }
+  EXPECT_EQ(walked, words);
+  std::vector<std::uint64_t> found;
+  map.harvest([&](std::uint64_t word, std::uint64_t) { found.push_back(word); });
+  EXPECT_EQ(found, words);
+  EXPECT_EQ(map.next_word(0), map.word_count());
+  map.harvest([](std::uint64_t, std::uint64_t) { ADD_FAILURE() << "a bit was left"; });
+}
+
 TEST(AtomicBitmap, BehavesAsASetInASeededLoop) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);

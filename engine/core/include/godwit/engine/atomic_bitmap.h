@@ -14,12 +14,13 @@ namespace godwit::engine {
 
 /// Interleaving points of AtomicBitmap that the simulator hooks; nothing in production.
 struct NoBitmapHooks {
-  static constexpr bool kSummaryOnlyWhenLeafWasZero = false;
+  static constexpr bool kUpperOnlyWhenLowerWasZero = false;
   static void between_leaf_and_summary() {}
+  static void between_summary_and_top() {}
 };
 
-// A bitmap of pages with a summary level: bit w of the summary says that leaf word w may hold a set
-// bit.
+// A bitmap of pages with two levels above it: bit w of the summary says that leaf word w may hold a
+// set bit, and bit s of the top that summary word s may.
 //
 // The problem: a sync must find the few dirty words of a terabyte guest without reading 32 MiB of
 // bitmap, while producers go on marking and nobody takes a lock. A producer sets the leaf first and
@@ -27,21 +28,29 @@ struct NoBitmapHooks {
 // completed, either the consumer finds the summary bit, or it has taken the leaf with the mark in
 // it.
 //
-// The producer sets the summary bit unconditionally. To skip it when the leaf was not zero before
-// looks like a cheap win and is wrong: the producer that found the leaf zero may not have set the
-// summary yet, and a consumer that comes in between misses a mark that had completed. The simulator
-// plants exactly that and finds it.
+// The top is for guests whose address space is far larger than what they use: of 16 TiB the summary
+// alone has a million words, and to read them takes a millisecond of every sync. A mark goes up:
+// leaf, summary, top; a consumer comes down: top, summary, leaf. What holds for two levels holds for
+// each pair of neighbours.
+//
+// The producer sets the upper bits unconditionally. To skip one when the word below was not zero
+// before looks like a cheap win and is wrong: the producer that found it zero may not have set the
+// upper bit yet, and a consumer that comes in between misses a mark that had completed. The
+// simulator plants exactly that and finds it.
 
-/// Lock-free bitmap of one region's pages, with a summary level.
+/// Lock-free bitmap of one region's pages, with two summary levels.
 /// Shape: bit i of word w = page 64 w + i of the region.
 /// Thread: any number of producers (set) and claimers; harvest by one consumer at a time.
-/// Cost: one bit a page plus 1/64, of the parts that were ever written; a harvest costs O(dirty
-/// words).
+/// Cost: one bit a page plus 1/63, of the parts that were ever written; a harvest costs O(dirty
+/// words), and a word for each 262,144 pages.
 template <typename Hooks = NoBitmapHooks>
 class BasicAtomicBitmap {
  public:
   explicit BasicAtomicBitmap(std::uint64_t bits)
-      : words_((bits + 63) / 64), leaf_(words_), summary_((words_ + 63) / 64) {}
+      : words_((bits + 63) / 64),
+        leaf_(words_),
+        summary_((words_ + 63) / 64),
+        top_((summary_.size() + 63) / 64) {}
 
   [[nodiscard]] std::uint64_t word_count() const { return words_; }
 
@@ -52,10 +61,15 @@ class BasicAtomicBitmap {
     // the leaf.
     const auto before = leaf(word).fetch_or(mask, std::memory_order_acq_rel);
     Hooks::between_leaf_and_summary();
-    if (!Hooks::kSummaryOnlyWhenLeafWasZero || before == 0) {
-      // release: pairs with the acquire exchange in harvest(): who sees the summary bit sees the
-      // leaf.
-      summary(word / 64).fetch_or(1ULL << (word % 64), std::memory_order_release);
+    if (!Hooks::kUpperOnlyWhenLowerWasZero || before == 0) {
+      const auto s = word / 64;
+      // release, both: pairs with the acquire exchanges in harvest(): who sees the upper bit sees the
+      // lower one.
+      const auto flagged = summary(s).fetch_or(1ULL << (word % 64), std::memory_order_acq_rel);
+      Hooks::between_summary_and_top();
+      if (!Hooks::kUpperOnlyWhenLowerWasZero || flagged == 0) {
+        top(s / 64).fetch_or(1ULL << (s % 64), std::memory_order_release);
+      }
     }
     return before;
   }
@@ -78,20 +92,15 @@ class BasicAtomicBitmap {
   /// Takes all set bits: calls `found(word, bits)` for each non-zero word in address order.
   template <typename Found>
   void harvest(Found&& found) {
-    for (std::uint64_t s = 0; s < (words_ + 63) / 64; ++s) {
+    for (std::uint64_t t = 0; t < top_.size(); ++t) {
       // acquire: pairs with the release in set(). The plain load first keeps clean cache lines
       // shared.
-      if (summary(s).load(std::memory_order_relaxed) == 0) {
+      if (top(t).load(std::memory_order_relaxed) == 0) {
         continue;
       }
-      auto flagged = summary(s).exchange(0, std::memory_order_acq_rel);
-      while (flagged != 0) {
-        const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
-        flagged &= flagged - 1;
-        const auto bits = leaf(index).exchange(0, std::memory_order_acq_rel);
-        if (bits != 0) {
-          found(index, bits);
-        }
+      auto used = top(t).exchange(0, std::memory_order_acq_rel);
+      for (; used != 0; used &= used - 1) {
+        harvest_summary(t * 64 + static_cast<unsigned>(std::countr_zero(used)), found);
       }
     }
   }
@@ -109,7 +118,7 @@ class BasicAtomicBitmap {
         }
         flagged &= flagged - 1;
       }
-      from = (s + 1) * 64;
+      from = next_summary(s + 1) * 64;
     }
     return words_;
   }
@@ -118,10 +127,37 @@ class BasicAtomicBitmap {
   using Word = std::atomic_ref<std::uint64_t>;
   [[nodiscard]] Word leaf(std::uint64_t word) const { return Word(leaf_.data()[word]); }
   [[nodiscard]] Word summary(std::uint64_t word) const { return Word(summary_.data()[word]); }
+  [[nodiscard]] Word top(std::uint64_t word) const { return Word(top_.data()[word]); }
+
+  template <typename Found>
+  void harvest_summary(std::uint64_t s, Found& found) {
+    // acquire: pairs with the release in set().
+    auto flagged = summary(s).exchange(0, std::memory_order_acq_rel);
+    while (flagged != 0) {
+      const auto index = s * 64 + static_cast<unsigned>(std::countr_zero(flagged));
+      flagged &= flagged - 1;
+      const auto bits = leaf(index).exchange(0, std::memory_order_acq_rel);
+      if (bits != 0) {
+        found(index, bits);
+      }
+    }
+  }
+
+  /// The first summary word at or after `from` that the top flags, or one behind all of them.
+  [[nodiscard]] std::uint64_t next_summary(std::uint64_t from) const {
+    for (auto t = from / 64; t < top_.size(); ++t, from = t * 64) {
+      const auto used = top(t).load(std::memory_order_acquire) & (~0ULL << (from % 64));
+      if (used != 0) {
+        return t * 64 + static_cast<unsigned>(std::countr_zero(used));
+      }
+    }
+    return summary_.size();
+  }
 
   std::uint64_t words_;
   ZeroedArray<std::uint64_t> leaf_;
   ZeroedArray<std::uint64_t> summary_;
+  ZeroedArray<std::uint64_t> top_;
 };
 
 using AtomicBitmap = BasicAtomicBitmap<>;
