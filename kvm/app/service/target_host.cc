@@ -21,8 +21,10 @@ namespace {
 /// What the receiving process needs besides the guest: buffers of the channels, page states, its
 /// own code.
 constexpr std::uint64_t kProcessBytes = 64 * kMiB;
-/// Page tables: 8 bytes a page for each of the two mappings.
-constexpr std::uint64_t kTableBytesPage = 16;
+/// What a page with content takes beyond itself: 8 bytes in the page table of each of the two
+/// mappings, in that of the guest, and in KVM's own books of it and of who maps it. A page without
+/// content takes none: it has no entry.
+constexpr std::uint64_t kTableBytesPage = 40;
 
 tl::unexpected<Error> refuse(std::string why) {
   return fail(ErrorCode::kRefused, "target", std::move(why));
@@ -63,7 +65,6 @@ Status check_layout(const engine::MachineDescription& description, const vmm::Gu
 
 /// After COMMIT a failing allocation would lose the guest: so the memory is counted before.
 Status check_memory(const vmm::GuestConfig& config, bool prealloc) {
-  const auto pages = config.memory_bytes / kPageBytes;
   const bool huge_pages = config.backing == vmm::Backing::kHugetlb;
   if (huge_pages) {
     if (const auto enough = check_huge_pages(config.memory_bytes, "the guest needs"); !enough) {
@@ -73,14 +74,15 @@ Status check_memory(const vmm::GuestConfig& config, bool prealloc) {
   // Huge pages are in their pool already, and no part of what is available otherwise.
   const auto populated = prealloc ? config.memory_bytes : config.populated_bytes;
   const auto guest = huge_pages ? 0 : populated;
-  const auto needed = guest + pages * kTableBytesPage + kProcessBytes;
+  const auto needed = guest + populated / kPageBytes * kTableBytesPage + kProcessBytes;
   if (const auto available = available_memory(); available < needed) {
     return refuse(fmt::format(
         "the guest needs {}, only {} of memory are available here (host and cgroup limits)",
         size_text(needed),
         size_text(available)));
   }
-  const auto space = 2 * config.memory_bytes + kProcessBytes;
+  // Two mappings, and the page states: a byte a page.
+  const auto space = 2 * config.memory_bytes + config.memory_bytes / kPageBytes + kProcessBytes;
   if (const auto available = available_address_space(); available < space) {
     return refuse(fmt::format("the guest needs {} of address space, RLIMIT_AS leaves {}",
                               size_text(space),

@@ -62,6 +62,30 @@ std::vector<DemoCase> pairs() {
 INSTANTIATE_TEST_SUITE_P(Product, DemoMatrix, testing::ValuesIn(product()), name_of);
 INSTANTIATE_TEST_SUITE_P(Pairs, DemoMatrix, testing::ValuesIn(pairs()), name_of);
 
+// What a guest has not written costs nothing: neither memory here, nor on the wire, nor page tables.
+TEST(DemoAddressSpace, SixteenTebibytesCostWhatIsWritten) {
+  for (const auto* guest : {"kvm", "process"}) {
+    if (std::string(guest) == "kvm") {
+      GODWIT_NEED_KVM();
+    }
+    for (const auto* backing : {"memfd", "anonymous"}) {
+      const auto ran = run(
+          fmt::format("demo --json --memory 16TiB --populated 64MiB --working-set 16MiB --workload "
+                      "random-write --rate 64MiB --guest {} --backing {}",
+                      guest,
+                      backing));
+      SCOPED_TRACE(guest + std::string(" ") + backing);
+      ASSERT_EQ(ran.code, 0) << ran.all();
+      constexpr std::uint64_t kMostBytes = 64ULL << 20;
+      EXPECT_LE(ran.json["pages"]["populated"].get<std::uint64_t>(), kMostBytes >> 12U);
+      for (const auto* side : {"source", "target"}) {
+        EXPECT_LT(ran.json["overhead_bytes"][side].get<std::uint64_t>(), kMostBytes) << side;
+        EXPECT_LT(ran.json["page_table_bytes"][side].get<std::uint64_t>(), kMostBytes / 8) << side;
+      }
+    }
+  }
+}
+
 // A writer that is faster than the link writes what the target still lacks.
 TEST(DemoFaults, AWriterAtFullSpeedWaitsForPages) {
   for (const auto* mode : {"hybrid", "postcopy"}) {

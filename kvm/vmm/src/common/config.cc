@@ -28,6 +28,13 @@ tl::unexpected<Error> invalid(const char* field, std::string detail) {
   return fail(ErrorCode::kInvalidArgument, field, std::move(detail));
 }
 
+/// Of the guest's page tables: a page a GiB, as far as it ever touches memory.
+std::uint64_t table_bytes(const GuestConfig& config) {
+  const auto pages = std::max(kPageBytes, config.populated_bytes) >> kPageShift;
+  const auto span = gpa_of_page(region_layout(config.memory_bytes), pages - 1) + kPageBytes;
+  return round_up(span, kGiB) / kGiB * kPageBytes;
+}
+
 template <typename E, std::size_t kCount>
 Status check_known(const char* field, E value, const Names<E, kCount>& names) {
   for (const auto& entry : names.entries()) {
@@ -96,14 +103,19 @@ Status validate(const GuestConfig& config) {
         fmt::format(
             "{} bytes, more than memory_bytes ({})", config.populated_bytes, config.memory_bytes));
   }
+  if (config.populated_bytes > kPopulatedBytesMax) {
+    return invalid(
+        "populated_bytes",
+        fmt::format(
+            "{} bytes; {} at most are possible", config.populated_bytes, kPopulatedBytesMax));
+  }
   if (config.populated_bytes % kPageBytes != 0) {
     return invalid("populated_bytes",
                    fmt::format("{} bytes; it must be a multiple of 4 KiB", config.populated_bytes));
   }
-  // The guest's own pages come first: code, page tables (a page a GiB), stacks, blocks, generation
-  // table.
-  const auto populated_min = kPopulatedBytesMin + (config.memory_bytes / kGiB) * kPageBytes +
-                             config.vcpus * kPopulatedBytesVcpu;
+  // The guest's own pages come first: code, page tables, stacks, blocks, generation table.
+  const auto populated_min =
+      kPopulatedBytesMin + table_bytes(config) + config.vcpus * kPopulatedBytesVcpu;
   if (config.populated_bytes < populated_min) {
     return invalid("populated_bytes",
                    fmt::format("{} bytes; this guest needs at least {} for itself",

@@ -16,8 +16,10 @@ namespace godwit::vmm {
 inline constexpr const char* kConfigSection = "workload";
 inline constexpr std::uint32_t kVcpusMax = 64;
 inline constexpr std::uint64_t kMemoryBytesMin = 4 * kMiB;
+/// What a 47-bit address space holds beside everything else, at a source; a host may have less.
+inline constexpr std::uint64_t kMemoryBytesMax = 64 * 1024 * kGiB;
 /// Page numbers of a working set fit 32 bits.
-inline constexpr std::uint64_t kMemoryBytesMax = 8192 * kGiB;
+inline constexpr std::uint64_t kPopulatedBytesMax = 8192 * kGiB;
 inline constexpr std::uint64_t kPopulatedBytesMin = 3 * kMiB;
 inline constexpr std::uint64_t kPopulatedBytesVcpu = 128 * kKiB;
 
