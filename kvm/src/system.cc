@@ -160,18 +160,29 @@ Status System::load_msr_indices() {
   return {};
 }
 
-bool System::has_avx() const {
-  constexpr std::uint32_t kXsaveBit = 1U << 26;
-  constexpr std::uint32_t kAvxBit = 1U << 28;
+std::optional<System::CpuidLeaf> System::cpuid_leaf(std::uint32_t function) const {
   for (std::size_t at = sizeof(uapi::CpuidHeader); at + sizeof(kvm_cpuid_entry2) <= cpuid_.size();
        at += sizeof(kvm_cpuid_entry2)) {
     kvm_cpuid_entry2 entry{};
     std::memcpy(&entry, cpuid_.data() + at, sizeof(entry));
-    if (entry.function == 1) {
-      return (entry.ecx & kXsaveBit) != 0 && (entry.ecx & kAvxBit) != 0;
+    if (entry.function == function) {
+      return CpuidLeaf{entry.eax, entry.ecx};
     }
   }
-  return false;
+  return std::nullopt;
+}
+
+bool System::has_avx() const {
+  constexpr std::uint32_t kXsaveBit = 1U << 26;
+  constexpr std::uint32_t kAvxBit = 1U << 28;
+  const auto leaf = cpuid_leaf(1);
+  return leaf && (leaf->ecx & kXsaveBit) != 0 && (leaf->ecx & kAvxBit) != 0;
+}
+
+unsigned System::physical_bits() const {
+  constexpr unsigned kWithoutLeaf = 36;
+  const auto leaf = cpuid_leaf(0x8000'0008);
+  return leaf ? leaf->eax & 0xFFU : kWithoutLeaf;
 }
 
 std::string unusable_reason(const char* path) {

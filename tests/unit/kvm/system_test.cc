@@ -33,6 +33,9 @@ TEST(System, KnowsTheHost) {
   EXPECT_GT(system.run_bytes(), 0U);
   EXPECT_FALSE(system.msr_indices().empty());
   EXPECT_GT(system.supported_cpuid().size(), 8U);
+  EXPECT_GE(system.memslots_max(), 32U);
+  EXPECT_GE(system.physical_bits(), 36U);
+  EXPECT_LE(system.physical_bits(), 52U);
 }
 
 }  // namespace

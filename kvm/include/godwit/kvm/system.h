@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "godwit/base/fd.h"
@@ -25,6 +27,8 @@ class System {
   [[nodiscard]] int extension(int capability) const;
   /// How many slots a machine may have (KVM_CAP_NR_MEMSLOTS).
   [[nodiscard]] std::uint32_t memslots_max() const;
+  /// Bits of a guest-physical address, by the CPUID below.
+  [[nodiscard]] unsigned physical_bits() const;
   /// The CPUID that this host can give a guest, as the kernel's kvm_cpuid2: header and entries in
   /// one buffer.
   [[nodiscard]] const std::vector<std::byte>& supported_cpuid() const { return cpuid_; }
@@ -36,6 +40,11 @@ class System {
  private:
   explicit System(Fd fd) : fd_(std::move(fd)) {}
   [[nodiscard]] Status check_capabilities() const;
+  struct CpuidLeaf {
+    std::uint32_t eax = 0;
+    std::uint32_t ecx = 0;
+  };
+  [[nodiscard]] std::optional<CpuidLeaf> cpuid_leaf(std::uint32_t function) const;
   Status load_cpuid();
   Status load_msr_indices();
 

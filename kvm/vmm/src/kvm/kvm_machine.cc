@@ -237,6 +237,17 @@ Result<std::unique_ptr<Guest>> make_kvm_guest(const GuestConfig& config,
   GODWIT_TRY(validate(config));
   // The host first: "no KVM here" is a better answer than "no memory".
   GODWIT_TRY_ASSIGN(auto system, kvm::System::open());
+  const auto last = region_layout(config.memory_bytes).back();
+  if (const auto bits = system.physical_bits();
+      bits < 64 && (last.gpa + (last.page_count << kPageShift) - 1) >> bits != 0) {
+    return fail(
+        ErrorCode::kUnsupported,
+        "memory",
+        fmt::format("a guest of this host has addresses of {} bits, this one needs memory at "
+                    "{:#x}",
+                    bits,
+                    last.gpa));
+  }
   GODWIT_TRY_ASSIGN(auto vm, kvm::Vm::create(system));
   GODWIT_TRY_ASSIGN(
       auto memory,
