@@ -49,7 +49,7 @@ class AnonymousScan final : public engine::PopulatedScan {
   using Found = std::function<void(PageRun)>;
 
   /// `pages_max`: how many pages to find at most; 0 = a whole run.
-  Result<PageRun> first_run(PageRun within, std::uint64_t pages_max) {
+  Result<PageRun> first_run(PageRun within, std::uint64_t pages_max) const {
     PageRun run{within.region, within.end(), 0};
     GODWIT_TRY(look(within, pages_max == 0 ? kOneRun : pages_max, [&run](PageRun found) {
       if (run.count == 0) {
@@ -60,21 +60,19 @@ class AnonymousScan final : public engine::PopulatedScan {
   }
 
   /// `most`: pages to find, 0 = all, kOneRun = those of the first answer.
-  Status look(PageRun within, std::uint64_t most, const Found& found) {
-    if (!pagemap_.valid()) {
-      pagemap_ = Fd(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-    }
-    if (!pagemap_.valid()) {
+  Status look(PageRun within, std::uint64_t most, const Found& found) const {
+    const Fd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    if (!pagemap.valid()) {
       return fail_errno(errno, "open /proc/self/pagemap");
     }
-    GODWIT_TRY_ASSIGN(
-        const bool done,
-        way_ == AnonymousScanWay::kBest ? scan_run(within, most, found) : Result<bool>(false));
-    return done ? Status() : read_run(within, most != 0, found);
+    GODWIT_TRY_ASSIGN(const bool done,
+                      way_ == AnonymousScanWay::kBest ? scan_run(pagemap.get(), within, most, found)
+                                                      : Result<bool>(false));
+    return done ? Status() : read_run(pagemap.get(), within, most != 0, found);
   }
 
   /// By PAGEMAP_SCAN; false when this kernel has none, and then nothing was found yet.
-  Result<bool> scan_run(PageRun within, std::uint64_t most, const Found& found) const {
+  Result<bool> scan_run(int pagemap, PageRun within, std::uint64_t most, const Found& found) const {
     const auto base = reinterpret_cast<std::uintptr_t>(memory_.regions[within.region].guest);
     const auto start = base + (within.first << kPageShift);
     const auto end = base + (within.end() << kPageShift);
@@ -92,7 +90,7 @@ class AnonymousScan final : public engine::PopulatedScan {
     arg.return_mask = kUapiPageIsPfnzero;
     for (auto at = start; at < end;) {
       arg.start = at;
-      const int count = ::ioctl(pagemap_.get(), kUapiPagemapScan, &arg);
+      const int count = ::ioctl(pagemap, kUapiPagemapScan, &arg);
       if (count < 0) {
         if (errno == EINTR) {
           continue;
@@ -117,7 +115,7 @@ class AnonymousScan final : public engine::PopulatedScan {
   }
 
   /// `once`: one run is enough.
-  Status read_run(PageRun within, bool once, const Found& found) const {
+  Status read_run(int pagemap, PageRun within, bool once, const Found& found) const {
     const auto& region = memory_.regions[within.region];
     const auto base = reinterpret_cast<std::uintptr_t>(region.guest) >> kPageShift;
     std::vector<std::uint64_t> entries(kPagemapEntries);
@@ -132,7 +130,7 @@ class AnonymousScan final : public engine::PopulatedScan {
     };
     for (auto at = within.first; at < within.end() && !enough;) {
       const auto wanted = std::min<std::uint64_t>(entries.size(), within.end() - at);
-      const auto got = ::pread(pagemap_.get(),
+      const auto got = ::pread(pagemap,
                                entries.data(),
                                wanted * sizeof entries[0],
                                static_cast<off_t>((base + at) * sizeof entries[0]));
@@ -158,7 +156,6 @@ class AnonymousScan final : public engine::PopulatedScan {
 
   const engine::GuestMemory memory_;
   const AnonymousScanWay way_;
-  Fd pagemap_;
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ tl::unexpected<Error> invalid(const char* field, std::string detail) {
 std::uint64_t table_bytes(const GuestConfig& config) {
   const auto pages = std::max(kPageBytes, config.populated_bytes) >> kPageShift;
   const auto span = gpa_of_page(region_layout(config.memory_bytes), pages - 1) + kPageBytes;
-  return round_up(span, kGiB) / kGiB * kPageBytes;
+  return span / kGiB * kPageBytes;  // the first one is in the minimum
 }
 
 template <typename E, std::size_t kCount>

@@ -22,6 +22,11 @@ TEST(Validate, AcceptsWhatTheCommandLineOffers) {
   auto huge = GuestConfig{};
   huge.memory_bytes = 1024 * kGiB;
   EXPECT_TRUE(validate(huge));
+  // The guest's page tables follow what is populated.
+  huge.memory_bytes = 64 * 1024 * kGiB;
+  huge.populated_bytes = 64 * kMiB;
+  huge.working_set_bytes = 32 * kMiB;
+  EXPECT_TRUE(validate(huge));
 }
 
 TEST(Validate, NamesTheFieldThatIsOff) {
@@ -43,6 +48,11 @@ TEST(Validate, NamesTheFieldThatIsOff) {
       {"populated_bytes", [](GuestConfig& c) { c.populated_bytes = c.memory_bytes + 4096; }},
       {"populated_bytes", [](GuestConfig& c) { c.populated_bytes -= 1; }},
       {"populated_bytes", [](GuestConfig& c) { c.populated_bytes = 4096; }},
+      {"populated_bytes",
+       [](GuestConfig& c) {
+         c.memory_bytes = 64 * 1024 * kGiB;
+         c.populated_bytes = 16 * 1024 * kGiB;
+       }},
       {"working_set_bytes", [](GuestConfig& c) { c.working_set_bytes = c.populated_bytes + 1; }},
       {"working_set_bytes", [](GuestConfig& c) { c.working_set_bytes = 0; }},
   };
