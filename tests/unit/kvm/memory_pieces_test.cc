@@ -109,6 +109,46 @@ TEST_F(MemoryPiecesTest, AGuestThatTouchesThemGoesOn) {
   }
 }
 
+// KVM reads by way of us and writes by itself, since there is memory when it comes back.
+TEST_F(MemoryPiecesTest, InstructionsThatReadAndWriteAreDoneAsOne) {
+  constexpr std::uint64_t kProgram = 0x1000;
+  constexpr std::uint64_t kFarPage = 192;  // of the data: in the other region
+  const unsigned char code[] = {
+      0x48, 0xc7, 0xc0, 0x05, 0x00, 0x00, 0x00,  // mov   $5, %rax
+      0xf0, 0x49, 0x0f, 0xc1, 0x03,              // lock xadd %rax, (%r11)
+      0x49, 0x87, 0x8b, 0x00, 0x00, 0x0c, 0x00,  // xchg  %rcx, 0xc0000(%r11)
+      0x66, 0xba, 0x10, 0x05,                    // mov   $0x510, %dx
+      0xef,                                      // out   %eax, %dx
+  };
+  std::memcpy(machine_->memory.data() + kProgram, code, sizeof code);
+  const auto word = [this](std::uint64_t page) {
+    return machine_->memory.data() + ((TinyMachine::kFirstDataPage + page) << kPageShift);
+  };
+  const std::uint64_t near_before = 100;
+  const std::uint64_t far_before = 200;
+  std::memcpy(word(0), &near_before, sizeof near_before);
+  std::memcpy(word(kFarPage), &far_before, sizeof far_before);
+  auto& run = machine_->vcpu->run_page();
+  int touches = 0;
+  for (;; ++touches) {
+    const auto outcome = machine_->vcpu->run();
+    ASSERT_OK(outcome);
+    ASSERT_EQ(*outcome, RunOutcome::kExit);
+    if (run.exit_reason != KVM_EXIT_MMIO) {
+      break;
+    }
+    EXPECT_EQ(run.mmio.is_write, 0);
+    ASSERT_TRUE(pieces_->on_mmio(run).value());
+  }
+  ASSERT_EQ(run.exit_reason, static_cast<std::uint32_t>(KVM_EXIT_IO));
+  EXPECT_EQ(touches, 2);
+  EXPECT_EQ(run.s.regs.regs.rax, near_before);
+  EXPECT_EQ(run.s.regs.regs.rcx, far_before);
+  EXPECT_EQ(machine_->word_of_page(TinyMachine::kFirstDataPage), near_before + 5);
+  EXPECT_EQ(machine_->word_of_page(TinyMachine::kFirstDataPage + kFarPage), 0U);
+  EXPECT_TRUE(machine_->vm.take_written().empty()) << "KVM wrote, and logs it";
+}
+
 TEST_F(MemoryPiecesTest, CarriesOutReadsAndWritesOfEverySize) {
   auto& run = machine_->vcpu->run_page();
   auto* at = memory_.regions[0].guest + 3 * kPageBytes;
