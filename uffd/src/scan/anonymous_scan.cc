@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "godwit/base/fd.h"
@@ -22,14 +23,14 @@ namespace {
 
 constexpr std::uint64_t kPagemapSwapped = 1ULL << 62;
 constexpr std::uint64_t kPagemapPresent = 1ULL << 63;
-constexpr std::size_t kPagemapEntries = 64 * 1024;
+constexpr std::size_t kPagemapEntries = std::size_t{64} * 1024;
 constexpr std::size_t kScanRegions = 1024;
 constexpr std::uint64_t kOneRun = UINT64_MAX;
 
 class AnonymousScan final : public engine::PopulatedScan {
  public:
-  AnonymousScan(const engine::GuestMemory& memory, AnonymousScanWay way)
-      : memory_(memory), way_(way) {}
+  AnonymousScan(engine::GuestMemory memory, AnonymousScanWay way)
+      : memory_(std::move(memory)), way_(way) {}
 
   Status scan(const std::function<void(PageRun)>& found) override {
     for (RegionIndex i = 0; i < memory_.regions.size(); ++i) {
@@ -60,7 +61,7 @@ class AnonymousScan final : public engine::PopulatedScan {
   }
 
   /// `most`: pages to find, 0 = all, kOneRun = those of the first answer.
-  Status look(PageRun within, std::uint64_t most, const Found& found) const {
+  [[nodiscard]] Status look(PageRun within, std::uint64_t most, const Found& found) const {
     const Fd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
     if (!pagemap.valid()) {
       return fail_errno(errno, "open /proc/self/pagemap");
@@ -115,7 +116,7 @@ class AnonymousScan final : public engine::PopulatedScan {
   }
 
   /// `once`: one run is enough.
-  Status read_run(int pagemap, PageRun within, bool once, const Found& found) const {
+  [[nodiscard]] Status read_run(int pagemap, PageRun within, bool once, const Found& found) const {
     const auto& region = memory_.regions[within.region];
     const auto base = reinterpret_cast<std::uintptr_t>(region.guest) >> kPageShift;
     std::vector<std::uint64_t> entries(kPagemapEntries);

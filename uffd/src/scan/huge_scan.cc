@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "godwit/base/units.h"
@@ -23,7 +24,7 @@ constexpr std::uint64_t kScanPages = kGiB >> kPageShift;
 
 class HugeScan final : public engine::PopulatedScan {
  public:
-  explicit HugeScan(const engine::GuestMemory& memory) : memory_(memory) {}
+  explicit HugeScan(engine::GuestMemory memory) : memory_(std::move(memory)) {}
 
   Status scan(const std::function<void(PageRun)>& found) override {
     for (RegionIndex i = 0; i < memory_.regions.size(); ++i) {
