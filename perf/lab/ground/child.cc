@@ -11,8 +11,6 @@
 
 #include "godwit/base/fd.h"
 
-#include "ground/process.h"
-
 namespace godwit::lab {
 namespace {
 
@@ -120,10 +118,14 @@ class Watch {
 Result<ChildResult> run_child(const std::vector<std::string>& words,
                               int interrupt_fd,
                               Deadline deadline) {
-  GODWIT_TRY_ASSIGN(auto out, make_pipe());
-  GODWIT_TRY_ASSIGN(auto errors, make_pipe());
   ProcessSpec spec;
   spec.words = words;
+  return run_child(std::move(spec), interrupt_fd, deadline);
+}
+
+Result<ChildResult> run_child(ProcessSpec spec, int interrupt_fd, Deadline deadline) {
+  GODWIT_TRY_ASSIGN(auto out, make_pipe());
+  GODWIT_TRY_ASSIGN(auto errors, make_pipe());
   spec.out_fd = out.write.get();
   spec.error_fd = errors.write.get();
   GODWIT_TRY_ASSIGN(auto process, Process::start(spec));

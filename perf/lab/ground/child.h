@@ -6,6 +6,8 @@
 #include "godwit/base/clock.h"
 #include "godwit/base/result.h"
 
+#include "ground/process.h"
+
 namespace godwit::lab {
 
 struct ChildResult {
@@ -23,5 +25,7 @@ struct ChildResult {
 Result<ChildResult> run_child(const std::vector<std::string>& words,
                               int interrupt_fd,
                               Deadline deadline);
+/// The same for a program that is not started like any other; its outputs are taken here.
+Result<ChildResult> run_child(ProcessSpec spec, int interrupt_fd, Deadline deadline);
 
 }  // namespace godwit::lab

@@ -13,20 +13,34 @@
 #include <cerrno>
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 namespace godwit::lab {
 namespace {
 
+/// For who waits for the program's outputs.
+[[noreturn]] void give_up(const ProcessSpec& spec, std::string_view why) {
+  (void)!::write(spec.error_fd >= 0 ? spec.error_fd : STDERR_FILENO, why.data(), why.size());
+  ::_exit(127);
+}
+
 /// Only calls that are safe after a fork.
 [[noreturn]] void become(const ProcessSpec& spec, char* const* words, pid_t parent) {
   ::setpgid(0, 0);
+  if (spec.network_fd >= 0 && ::setns(spec.network_fd, CLONE_NEWNET) != 0) {
+    give_up(spec, "its network namespace cannot be entered\n");
+  }
+  if (spec.cgroup_fd >= 0 && ::write(spec.cgroup_fd, "0", 1) != 1) {
+    give_up(spec, "its control group cannot be joined\n");
+  }
+  if (spec.user && !become_user(*spec.user)) {
+    give_up(spec, "it cannot become another user (be root)\n");
+  }
+  // A change of users forgets it, so it comes after.
   ::prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(spec.death_signal));
   if (::getppid() != parent) {
     ::_exit(127);  // the parent died before prctl() could bind us to it
-  }
-  if (spec.network_fd >= 0 && ::setns(spec.network_fd, CLONE_NEWNET) != 0) {
-    ::_exit(127);
   }
   sigset_t none;
   ::sigemptyset(&none);
@@ -38,7 +52,7 @@ namespace {
     ::fcntl(spec.kept_fd, F_SETFD, 0);
   }
   ::execv(words[0], words);
-  ::_exit(127);
+  give_up(spec, "it cannot be executed\n");
 }
 
 }  // namespace

@@ -4,12 +4,15 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/fd.h"
 #include "godwit/base/result.h"
+
+#include "ground/user.h"
 
 namespace godwit::lab {
 
@@ -20,6 +23,8 @@ struct ProcessSpec {
   int error_fd = -1;               ///< its stderr; -1 = this process's
   int network_fd = -1;             ///< network namespace to run in; -1 = this process's
   int kept_fd = -1;                ///< a descriptor that it inherits; -1 = none
+  int cgroup_fd = -1;              ///< cgroup.procs of the control group to join; -1 = none
+  std::optional<User> user;        ///< who it is to be; nothing = as this process
   int death_signal = SIGTERM;      ///< what it gets when this process dies
 };
 
