@@ -15,6 +15,15 @@ void add_common(CLI::App& app, Common& common) {
   app.add_flag("--json", common.json, "rows on stdout instead of tables");
 }
 
+/// One a `--qemu`, so that no name of a scenario is taken for another one.
+void add_qemus(CLI::App& app, std::vector<std::string>& qemus) {
+  app.add_option("--qemu",
+                 qemus,
+                 "QEMU's program, may be given several times (else what perf/qemu has unpacked, and "
+                 "the system's)")
+      ->allow_extra_args(false);
+}
+
 void add_list(CLI::App& app, Common& common) {
   app.add_subcommand("list", "shows scenarios and sets")
       ->add_option("--scenarios", common.scenarios, "directory of scenario files");
@@ -25,8 +34,7 @@ CLI::App* add_run(CLI::App& app, Common& common, RunLine& line) {
   run->add_option("name", line.name, "scenario or set")->required();
   run->add_option("--runs", line.runs, "runs of each point (as the scenario says)")
       ->check(CLI::Range(1U, 1000U));
-  run->add_option("--qemu", line.qemu, "QEMU's program, for scenarios with peers")
-      ->capture_default_str();
+  add_qemus(*run, line.qemus);
   add_common(*run, common);
   return run;
 }
@@ -51,8 +59,8 @@ CLI::App* add_compare(CLI::App& app, Common& common, CompareLine& line) {
   compare->add_option("--peer",
                       line.peers,
                       "qemu or qemu:MODE: godwit against this peer's modes (precopy, multifd-N, "
-                      "postcopy, postcopy-preempt)");
-  compare->add_option("--qemu", line.qemu, "QEMU's program")->capture_default_str();
+                      "postcopy, postcopy-preempt, multifd-N-postcopy)");
+  add_qemus(*compare, line.qemus);
   compare->add_option("--alpha", line.alpha, "chance of a false alarm in a figure (0.01)")
       ->check(CLI::Range(0.000001, 0.5));
   add_common(*compare, common);

@@ -27,9 +27,9 @@ struct Common {
 struct ListLine {};
 
 struct RunLine {
-  std::string name;   ///< a scenario or a set
-  unsigned runs = 0;  ///< 0 = as the scenario says
-  std::string qemu = "qemu-system-x86_64";
+  std::string name;                ///< a scenario or a set
+  unsigned runs = 0;               ///< 0 = as the scenario says
+  std::vector<std::string> qemus;  ///< programs; empty = those that are found
 };
 
 struct CompareLine {
@@ -39,7 +39,7 @@ struct CompareLine {
   std::vector<std::string> set_b;
   std::string godwit_b;            ///< another build for side B; empty = the same
   std::vector<std::string> peers;  ///< "qemu" or "qemu:MODE": side B are these
-  std::string qemu = "qemu-system-x86_64";
+  std::vector<std::string> qemus;  ///< programs; empty = those that are found
   unsigned pairs = 9;
   double alpha = 0.01;
 };

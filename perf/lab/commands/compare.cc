@@ -34,18 +34,19 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
                 "compare",
                 "with --peer side B is the peer: one --scenario, no --set-b, no --godwit-b");
   }
-  GODWIT_TRY_ASSIGN(const auto peers, parse_peers(line.peers));
+  GODWIT_TRY_ASSIGN(const auto modes, parse_peers(line.peers));
   GODWIT_TRY_ASSIGN(auto results, Results::open(common.out, common.json));
   godwit.label = "godwit";
   share_congestion(godwit.point);
   const auto point = godwit.point;
   std::vector<Side> sides{std::move(godwit)};
-  auto found = peer_sides(peers, line.qemu, point, common.interrupt_fd, results);
+  const auto found = find_peers(modes, line.qemus, common.interrupt_fd, results);
   if (!found && found.error().code == ErrorCode::kCancelled) {
     return kExitInterrupted;
   }
   GODWIT_TRY(found);
-  for (auto& side : *found) {
+  GODWIT_TRY_ASSIGN(auto theirs, peer_sides(*found, point, results));
+  for (auto& side : theirs) {
     sides.push_back(std::move(side));
   }
   RunnerOptions options;

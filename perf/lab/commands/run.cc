@@ -95,10 +95,11 @@ class RunSet {
       return {};
     }
     GODWIT_TRY_ASSIGN(const auto modes, parse_peers(scenario.peers));
+    GODWIT_TRY_ASSIGN(const auto peers,
+                      find_peers(modes, line_.qemus, common_.interrupt_fd, results_));
     for (std::size_t i = 0; i < own; ++i) {
       share_congestion(sides[i].point);
-      GODWIT_TRY_ASSIGN(
-          auto more, peer_sides(modes, line_.qemu, sides[i].point, common_.interrupt_fd, results_));
+      GODWIT_TRY_ASSIGN(auto more, peer_sides(peers, sides[i].point, results_));
       for (auto& side : more) {
         sides.push_back(std::move(side));
       }

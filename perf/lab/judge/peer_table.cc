@@ -1,5 +1,7 @@
 #include "judge/peer_table.h"
 
+#include <array>
+
 #include <fmt/format.h>
 
 #include "ground/figures.h"
@@ -9,21 +11,19 @@
 namespace godwit::lab {
 
 std::string peer_table(const std::vector<Side>& sides, const Measured& measured) {
-  std::vector<std::vector<std::string>> rows{{""}, {"runs"}};
+  constexpr std::array kShown{"total_ns",
+                              "downtime_ns",
+                              "guest_gap_ns",
+                              "largest_stall_ns",
+                              "cpu_source_ns",
+                              "cpu_target_ns",
+                              "wire_bytes"};
+  std::vector<std::vector<std::string>> rows{{"", "runs"}};
+  rows[0].insert(rows[0].end(), kShown.begin(), kShown.end());
   for (std::size_t i = 0; i < sides.size(); ++i) {
-    rows[0].push_back(sides[i].label);
-    rows[1].push_back(std::to_string(measured.samples[i].size()));
-  }
-  for (const auto* name : {"total_ns",
-                           "downtime_ns",
-                           "guest_gap_ns",
-                           "largest_stall_ns",
-                           "cpu_source_ns",
-                           "cpu_target_ns",
-                           "wire_bytes"}) {
-    std::vector<std::string> row{name};
-    const auto ours = values_of(measured.samples[0], name);
-    for (std::size_t i = 0; i < sides.size(); ++i) {
+    std::vector<std::string> row{sides[i].label, std::to_string(measured.samples[i].size())};
+    for (const auto* name : kShown) {
+      const auto ours = values_of(measured.samples[0], name);
       const auto values = values_of(measured.samples[i], name);
       if (values.empty()) {
         row.emplace_back("-");

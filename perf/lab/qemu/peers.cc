@@ -8,6 +8,7 @@
 
 #include "link/private_network.h"
 #include "qemu/guest_options.h"
+#include "qemu/programs.h"
 #include "qemu/qemu_run.h"
 
 namespace godwit::lab {
@@ -15,10 +16,15 @@ namespace {
 
 constexpr std::string_view kQemu = "qemu";
 
-Status leave_out(const std::string& mode, const std::string& reason, Results& results) {
-  fmt::print(stderr, "left out: qemu{}: {}\n", mode.empty() ? "" : " " + mode, reason);
+/// `version` and `mode`: texts; null = all of them.
+Status leave_out(const Json& version, const Json& mode, const std::string& reason, Results& results) {
+  fmt::print(stderr,
+             "left out: qemu{}{}: {}\n",
+             version.is_null() ? "" : " " + plain_text(version),
+             mode.is_null() ? "" : " " + plain_text(mode),
+             reason);
   Json row;
-  row["peer"] = {{"name", kQemu}, {"mode", mode.empty() ? Json() : Json(mode)}};
+  row["peer"] = {{"name", kQemu}, {"version", version}, {"mode", mode}};
   row["reason"] = reason;
   return results.write("left_out", row);
 }
@@ -28,7 +34,9 @@ class QemuSide final : public Peer {
  public:
   QemuSide(QemuPeer program, QemuPlan plan)
       : program_(std::move(program)), plan_(std::move(plan)) {}
-  [[nodiscard]] std::string name() const override { return "qemu " + plan_.mode.name; }
+  [[nodiscard]] std::string name() const override {
+    return fmt::format("qemu {} {}", program_.version(), plan_.mode.name);
+  }
   [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const override {
     return run_qemu(program_, plan_, link, interrupt_fd);
   }
@@ -75,10 +83,43 @@ void share_congestion(Point& point) {
   }
 }
 
-Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
-                                     const std::string& program,
+Result<std::vector<FoundPeer>> find_peers(const std::vector<QemuMode>& modes,
+                                          const std::vector<std::string>& programs,
+                                          int interrupt_fd,
+                                          Results& results) {
+  std::vector<FoundPeer> found;
+  for (const auto& name : programs.empty() ? usual_qemus(qemu_cache()) : programs) {
+    auto program = probe_qemu(name, interrupt_fd);
+    if (!program && program.error().code == ErrorCode::kCancelled) {
+      return fail(program.error());
+    }
+    if (!program) {
+      GODWIT_TRY(leave_out(nullptr, nullptr, program.error().message(), results));
+      continue;
+    }
+    const auto same = [&](const FoundPeer& one) { return one.program.release == program->release; };
+    if (std::none_of(found.begin(), found.end(), same)) {
+      found.push_back({std::move(*program), {}});
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const FoundPeer& a, const FoundPeer& b) {
+    return a.program.release > b.program.release;
+  });
+  for (auto& peer : found) {
+    fmt::print(stderr, "peer: QEMU {}, {}\n", peer.program.version(), peer.program.program);
+    for (const auto& mode : modes) {
+      if (const auto reason = why_not(peer.program, mode); reason.empty()) {
+        peer.modes.push_back(mode);
+      } else {
+        GODWIT_TRY(leave_out(peer.program.version(), mode.name, reason, results));
+      }
+    }
+  }
+  return found;
+}
+
+Result<std::vector<Side>> peer_sides(const std::vector<FoundPeer>& peers,
                                      const Point& point,
-                                     int interrupt_fd,
                                      Results& results) {
   std::vector<Side> sides;
   const auto options = guest_options(point);
@@ -86,27 +127,17 @@ Result<std::vector<Side>> peer_sides(const std::vector<QemuMode>& modes,
     return fail(options.error());
   }
   if (!options) {
-    GODWIT_TRY(leave_out({}, options.error().message(), results));
+    GODWIT_TRY(leave_out(nullptr, nullptr, options.error().message(), results));
     return sides;
   }
-  const auto peer = probe_qemu(program, interrupt_fd);
-  if (!peer && peer.error().code == ErrorCode::kCancelled) {
-    return fail(peer.error());
-  }
-  if (!peer) {
-    GODWIT_TRY(leave_out({}, peer.error().message(), results));
-    return sides;
-  }
-  for (const auto& mode : modes) {
-    if (const auto reason = why_not(*peer, mode); !reason.empty()) {
-      GODWIT_TRY(leave_out(mode.name, reason, results));
-      continue;
+  for (const auto& peer : peers) {
+    for (const auto& mode : peer.modes) {
+      Side side;
+      side.peer = std::make_shared<QemuSide>(peer.program, QemuPlan{mode, *options});
+      side.label = side.peer->name();
+      side.point = point;
+      sides.push_back(std::move(side));
     }
-    Side side;
-    side.peer = std::make_shared<QemuSide>(*peer, QemuPlan{mode, *options});
-    side.label = side.peer->name();
-    side.point = point;
-    sides.push_back(std::move(side));
   }
   return sides;
 }

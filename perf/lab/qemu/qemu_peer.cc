@@ -1,7 +1,7 @@
 #include "qemu/qemu_peer.h"
 
-#include <array>
 #include <charconv>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -12,7 +12,46 @@ namespace godwit::lab {
 namespace {
 
 constexpr unsigned kChannelsMax = 64;
-constexpr std::array kWanted{"events", "multifd", "postcopy-ram", "postcopy-preempt"};
+/// Older ones refuse it, or take it and cannot do it (7.2).
+constexpr std::array kMultifdPostcopySince{10U, 1U, 0U};
+
+std::string together(const std::vector<std::string>& names) {
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Json states(const std::vector<std::string>& names, bool on) {
+  auto list = Json::array();
+  for (const auto& name : names) {
+    list.push_back({{"capability", name}, {"state", on}});
+  }
+  return Json::object({{"capabilities", list}});
+}
+
+/// Has them all on at once for a moment; a refusal is noted.
+Status try_capabilities(Qmp& qmp, const std::vector<std::string>& names, QemuPeer& peer) {
+  const auto set = qmp.execute("migrate-set-capabilities", states(names, true));
+  if (!set && set.error().code == ErrorCode::kRefused) {
+    peer.refused[together(names)] = set.error().detail;
+    return {};
+  }
+  GODWIT_TRY(set);
+  GODWIT_TRY(qmp.execute("migrate-set-capabilities", states(names, false)));
+  return {};
+}
+
+/// The channels of "multifd-N", with `ending` behind it; 0 = it is none.
+unsigned channels_of(std::string_view name, std::string_view ending) {
+  constexpr std::string_view kMultifd = "multifd-";
+  if (!name.starts_with(kMultifd) || !name.ends_with(ending) ||
+      name.size() < kMultifd.size() + ending.size()) {
+    return 0;
+  }
+  const auto number = name.substr(kMultifd.size(), name.size() - kMultifd.size() - ending.size());
+  unsigned channels = 0;
+  const auto* end = number.data() + number.size();
+  const auto parsed = std::from_chars(number.data(), end, channels);
+  return parsed.ec == std::errc() && parsed.ptr == end && channels <= kChannelsMax ? channels : 0;
+}
 
 }  // namespace
 
@@ -41,22 +80,19 @@ Result<QemuMode> parse_qemu_mode(std::string_view name) {
     mode.preempt = name == "postcopy-preempt";
     return mode;
   }
-  constexpr std::string_view kMultifd = "multifd-";
-  if (name.substr(0, kMultifd.size()) == kMultifd) {
-    const auto number = name.substr(kMultifd.size());
-    const auto* end = number.data() + number.size();
-    const auto parsed = std::from_chars(number.data(), end, mode.channels);
-    if (parsed.ec == std::errc() && parsed.ptr == end && mode.channels >= 1 &&
-        mode.channels <= kChannelsMax) {
-      return mode;
-    }
+  constexpr std::string_view kPostcopy = "-postcopy";
+  mode.postcopy = name.ends_with(kPostcopy);
+  mode.channels = channels_of(name, mode.postcopy ? kPostcopy : std::string_view());
+  if (mode.channels != 0) {
+    return mode;
   }
-  return fail(ErrorCode::kInvalidArgument,
-              "peer",
-              fmt::format("QEMU has no mode '{}'; there are precopy, multifd-N (1 to {}), postcopy "
-                          "and postcopy-preempt",
-                          name,
-                          kChannelsMax));
+  return fail(
+      ErrorCode::kInvalidArgument,
+      "peer",
+      fmt::format("QEMU has no mode '{}'; there are precopy, multifd-N (1 to {}), postcopy, "
+                  "postcopy-preempt and multifd-N-postcopy",
+                  name,
+                  kChannelsMax));
 }
 
 std::vector<QemuMode> all_qemu_modes() {
@@ -64,7 +100,12 @@ std::vector<QemuMode> all_qemu_modes() {
           {"multifd-2", 2, false, false},
           {"multifd-4", 4, false, false},
           {"postcopy", 0, true, false},
-          {"postcopy-preempt", 0, true, true}};
+          {"postcopy-preempt", 0, true, true},
+          {"multifd-4-postcopy", 4, true, false}};
+}
+
+std::string QemuPeer::version() const {
+  return fmt::format("{}", fmt::join(release, "."));
 }
 
 Result<QemuPeer> probe_qemu(const std::string& program, int interrupt_fd) {
@@ -94,39 +135,51 @@ Result<QemuPeer> probe_qemu(const std::string& program, int interrupt_fd) {
   }
   auto& qmp = (*started)->qmp();
   const auto& greeting = qmp.greeting();
-  peer.version = fmt::format("{}.{}.{}",
-                             number_at(greeting, "/version/qemu/major"),
-                             number_at(greeting, "/version/qemu/minor"),
-                             number_at(greeting, "/version/qemu/micro"));
-  for (const auto* name : kWanted) {
-    const Json one{{"capability", name}, {"state", true}};
-    const auto set =
-        qmp.execute("migrate-set-capabilities", {{"capabilities", Json::array({one})}});
-    if (set) {
-      peer.capabilities.insert(name);
-    } else if (set.error().code == ErrorCode::kRefused) {
-      peer.refused.push_back(fmt::format("{}: {}", name, set.error().detail));
-    } else {
-      return fail(set.error());
-    }
-  }
+  peer.release = {static_cast<unsigned>(number_at(greeting, "/version/qemu/major")),
+                  static_cast<unsigned>(number_at(greeting, "/version/qemu/minor")),
+                  static_cast<unsigned>(number_at(greeting, "/version/qemu/micro"))};
+  GODWIT_TRY(probe_capabilities(qmp, peer));
   return peer;
 }
 
-std::string why_not(const QemuPeer& peer, const QemuMode& mode) {
-  for (const auto& name : mode.capabilities()) {
-    if (peer.capabilities.count(name) != 0) {
-      continue;
+Status probe_capabilities(Qmp& qmp, QemuPeer& peer) {
+  std::set<std::string> alone;
+  std::set<std::vector<std::string>> sets;
+  for (const auto& mode : all_qemu_modes()) {
+    const auto names = mode.capabilities();
+    alone.insert(names.begin(), names.end());
+    sets.insert(names);
+  }
+  for (const auto& name : alone) {
+    GODWIT_TRY(try_capabilities(qmp, {name}, peer));
+  }
+  for (const auto& names : sets) {
+    if (names.size() > 1) {
+      GODWIT_TRY(try_capabilities(qmp, names, peer));
     }
-    auto reason = fmt::format("QEMU {} lacks the capability {}", peer.version, name);
-    for (const auto& refused : peer.refused) {
-      if (refused.rfind(name + ":", 0) == 0) {
-        reason += fmt::format(" ({})", refused);
-      }
-    }
-    return reason;
   }
   return {};
+}
+
+std::string why_not(const QemuPeer& peer, const QemuMode& mode) {
+  const auto names = mode.capabilities();
+  const auto refused = peer.refused.find(together(names));
+  if (refused == peer.refused.end()) {
+    if (mode.channels != 0 && mode.postcopy && peer.release < kMultifdPostcopySince) {
+      return fmt::format("QEMU {} takes multifd with post-copy, which works since {}",
+                         peer.version(),
+                         fmt::join(kMultifdPostcopySince, "."));
+    }
+    return {};
+  }
+  // What it refuses alone for the same reason is what it lacks.
+  for (const auto& name : names) {
+    const auto alone = peer.refused.find(name);
+    if (alone != peer.refused.end() && alone->second == refused->second) {
+      return fmt::format("QEMU {} refuses {}: {}", peer.version(), name, alone->second);
+    }
+  }
+  return fmt::format("QEMU {} refuses {}: {}", peer.version(), refused->first, refused->second);
 }
 
 }  // namespace godwit::lab

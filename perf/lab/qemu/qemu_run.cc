@@ -313,7 +313,7 @@ class Migration {
 
 PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const Link* link, int interrupt_fd) {
   PeerRun run;
-  run.peer = {{"name", "qemu"}, {"version", peer.version}, {"mode", plan.mode.name}};
+  run.peer = {{"name", "qemu"}, {"version", peer.version()}, {"mode", plan.mode.name}};
   auto directory = TemporaryDirectory::create();
   if (!directory) {
     run.reason = directory.error().message();

@@ -69,9 +69,15 @@ const RunRow& RunGroup::typical() const {
 }
 
 std::string series_of(const RunRow& run) {
-  return run.peer.is_object()
-             ? fmt::format("{} {}", text_at(run.peer, "/name"), text_at(run.peer, "/mode"))
-             : "godwit " + mode_of(run);
+  if (!run.peer.is_object()) {
+    return "godwit " + mode_of(run);
+  }
+  // Versions of one peer are columns of their own.
+  const auto version = text_at(run.peer, "/version");
+  return fmt::format("{}{} {}",
+                     text_at(run.peer, "/name"),
+                     version.empty() ? "" : " " + version,
+                     text_at(run.peer, "/mode"));
 }
 
 std::string detail_of(const RunRow& run) {

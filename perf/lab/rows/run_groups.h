@@ -30,7 +30,7 @@ struct RunGroup {
 };
 
 /// Which migration this is, in a word or two, whatever the scenario: "godwit hybrid", "qemu
-/// postcopy".
+/// 7.2.22 postcopy".
 std::string series_of(const RunRow& run);
 
 /// What makes runs of two files (of two builds) the same measurement: everything of the group but

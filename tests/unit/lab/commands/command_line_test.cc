@@ -42,7 +42,7 @@ TEST(CommandLine, DefaultsHoldForWhatIsNotSaid) {
   const auto run = command_of<RunLine>(ran);
   EXPECT_EQ(run.name, "smoke");
   EXPECT_EQ(run.runs, 0U) << "as the scenario says";
-  EXPECT_EQ(run.qemu, "qemu-system-x86_64");
+  EXPECT_TRUE(run.qemus.empty()) << "those that are found";
   EXPECT_EQ(ran.line->common.scenarios, "/scenarios");
   EXPECT_EQ(ran.line->common.godwit, "/bin/godwit");
   EXPECT_EQ(ran.line->common.out, "");
@@ -51,6 +51,9 @@ TEST(CommandLine, DefaultsHoldForWhatIsNotSaid) {
   EXPECT_EQ(compare.pairs, 9U);
   EXPECT_EQ(compare.alpha, 0.01);
   command_of<ListLine>(read({"list"}));
+  const auto two = command_of<RunLine>(read({"run", "--qemu", "/q", "--qemu", "/r", "smoke"}));
+  EXPECT_EQ(two.qemus, (std::vector<std::string>{"/q", "/r"}));
+  EXPECT_EQ(two.name, "smoke") << "which is no program";
 }
 
 TEST(CommandLine, ReadsWhatIsSaid) {
@@ -66,7 +69,7 @@ TEST(CommandLine, ReadsWhatIsSaid) {
   EXPECT_EQ(compare.set_b, (std::vector<std::string>{"vcpus=2", "rate=1MiB"}));
   EXPECT_EQ(compare.godwit_b, "/other");
   EXPECT_EQ(compare.peers, std::vector<std::string>{"qemu"});
-  EXPECT_EQ(compare.qemu, "/q");
+  EXPECT_EQ(compare.qemus, std::vector<std::string>{"/q"});
   EXPECT_EQ(compare.alpha, 0.001);
   EXPECT_TRUE(compare.files.empty());
   ASSERT_TRUE(ran.line);

@@ -67,10 +67,10 @@ TEST_F(CompareCommand, WhatCannotBeASideIsAUsageError) {
 
 TEST_F(CompareCommand, APeerThatIsMissingIsLeftOut) {
   line_.peers = {"qemu:precopy"};
-  line_.qemu = "/no/such/qemu";
+  line_.qemus = {"/no/such/qemu", "/bin/true"};
   line_.set_a = {"memory=64MiB"};
   EXPECT_EQ(code_of(line_), kExitOk) << errors_;
-  EXPECT_EQ(rows("left_out").size(), 1U);
+  EXPECT_EQ(rows("left_out").size(), 2U);
   EXPECT_EQ(rows("run").size(), 2U) << "godwit alone";
   EXPECT_NE(said_.find("medians (and what they are of godwit's)"), std::string::npos) << said_;
 }

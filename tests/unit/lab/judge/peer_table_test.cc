@@ -17,22 +17,22 @@ TEST(PeerTable, SetsMediansBesideTheFirstSides) {
       {}};
   EXPECT_EQ(peer_table({side("godwit"), side("qemu precopy"), side("qemu postcopy")}, measured),
             "\nwriter vcpus=1, medians (and what they are of godwit's)\n"
-            "                   godwit   qemu precopy  qemu postcopy\n"
-            "runs                    2              1              0\n"
-            "total_ns           2.00 s  3.00 s (1.50)              -\n"
-            "downtime_ns       2.00 ms              -              -\n"
-            "guest_gap_ns            -              -              -\n"
-            "largest_stall_ns        -              -              -\n"
-            "cpu_source_ns           -              -              -\n"
-            "cpu_target_ns           -              -              -\n"
-            "wire_bytes              -       1.00 KiB              -\n\n");
+            "               runs       total_ns  downtime_ns  guest_gap_ns  largest_stall_ns  "
+            "cpu_source_ns  cpu_target_ns  wire_bytes\n"
+            "godwit            2         2.00 s      2.00 ms             -                 -  "
+            "            -              -           -\n"
+            "qemu precopy      1  3.00 s (1.50)            -             -                 -  "
+            "            -              -    1.00 KiB\n"
+            "qemu postcopy     0              -            -             -                 -  "
+            "            -              -           -\n\n");
 }
 
 TEST(PeerTable, NothingIsAShareOfZero) {
   Measured measured;
   measured.samples = {{{{"downtime_ns", 0}}}, {{{"downtime_ns", 5}}}};
   const auto text = peer_table({side("godwit"), side("qemu")}, measured);
-  EXPECT_NE(text.find("0 ns  5 ns\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find('('), text.find("(and what")) << text;
+  EXPECT_NE(text.find("5 ns"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -1,21 +1,15 @@
 #include "qemu/qmp.h"
 
-#include <sys/socket.h>
-
-#include <array>
 #include <string>
-#include <thread>
 
 #include <gtest/gtest.h>
+
+#include "fake_monitor.h"
 
 namespace godwit::lab {
 namespace {
 
 using Kind = QmpMessage::Kind;
-
-constexpr const char* kGreeting =
-    R"({"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": []}})"
-    "\r\n";
 
 TEST(QmpParser, NamesEachKindOfMessage) {
   QmpParser parser;
@@ -72,33 +66,6 @@ TEST(QmpParser, RefusesWhatIsNoMessage) {
   EXPECT_FALSE(parser.next()) << "a line without end";
 }
 
-/// The other side of a monitor: answers each command by the next of `answers`.
-class FakeMonitor {
- public:
-  explicit FakeMonitor(std::vector<std::string> answers) {
-    std::array<int, 2> fds{};
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()), 0);
-    ours_ = Fd(fds[0]);
-    theirs_ = Fd(fds[1]);
-    thread_ = std::jthread([fd = ours_.get(), answers = std::move(answers)] {
-      ::send(fd, kGreeting, std::string(kGreeting).size(), MSG_NOSIGNAL);
-      std::array<char, 4096> command;
-      for (const auto& answer : answers) {
-        if (::recv(fd, command.data(), command.size(), 0) <= 0) {
-          return;
-        }
-        ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
-      }
-    });
-  }
-  Fd take() { return std::move(theirs_); }
-
- private:
-  Fd ours_;
-  Fd theirs_;
-  std::jthread thread_;
-};
-
 Deadline soon() {
   return Deadline::after_ns(10'000'000'000);
 }
@@ -128,7 +95,7 @@ TEST(Qmp, GivesQemusOwnWordsOnARefusal) {
 }
 
 TEST(Qmp, EndsAtItsDeadlineAndWhenInterrupted) {
-  FakeMonitor monitor({"{\"return\": {}}\n"});
+  FakeMonitor monitor(std::vector<std::string>{"{\"return\": {}}\n"});
   const auto interrupt = EventFd::create();
   ASSERT_TRUE(interrupt);
   auto qmp = Qmp::start(monitor.take(), {interrupt->fd(), -1}, soon());

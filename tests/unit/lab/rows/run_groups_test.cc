@@ -33,7 +33,7 @@ TEST(RunGroups, PeersSidesLinksAndCommitsAreKeptApart) {
   const auto groups = groups_of(runs);
   ASSERT_EQ(groups.size(), 4U);
   EXPECT_EQ(groups[0].runs.size(), 2U);
-  EXPECT_EQ(groups[1].series, "qemu postcopy");
+  EXPECT_EQ(groups[1].series, "qemu 7.2 postcopy");
   EXPECT_EQ(groups[2].series, "b: godwit hybrid");
   EXPECT_EQ(groups[3].label(), "godwit hybrid, link 1 Gbit/s, round trip 100 us");
   EXPECT_EQ(groups[0].series, "godwit hybrid");
