@@ -204,10 +204,33 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
   return scenario;
 }
 
+Result<std::vector<std::filesystem::path>> Library::files() const {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::recursive_directory_iterator it(directory_, error), end;
+       !error && it != end;
+       it.increment(error)) {
+    if (it->path().extension() == ".json") {
+      found.push_back(it->path());
+    }
+  }
+  if (error) {
+    return fail_errno(error.value(), "scenarios", directory_.string());
+  }
+  return found;
+}
+
 Result<Json> Library::load(const std::string& name, std::string& path) const {
   const std::filesystem::path given(name);
-  path = (given.extension() == ".json" ? given : directory_ / (name + ".json")).string();
-  if (!std::filesystem::exists(path)) {
+  if (given.extension() == ".json") {
+    path = std::filesystem::exists(given) ? name : "";
+  } else {
+    GODWIT_TRY_ASSIGN(const auto all, files());
+    const auto found = std::find_if(
+        all.begin(), all.end(), [&](const auto& file) { return file.stem() == name; });
+    path = found == all.end() ? "" : found->string();
+  }
+  if (path.empty()) {
     return fail(ErrorCode::kInvalidArgument,
                 "scenario",
                 fmt::format("there is no '{}'; 'godwit-lab list' shows what there is", name));
@@ -247,20 +270,14 @@ Result<std::vector<Scenario>> Library::scenarios(const std::string& name) const 
 }
 
 Result<std::vector<std::string>> Library::list() const {
-  std::error_code error;
+  GODWIT_TRY_ASSIGN(const auto all, files());
   std::vector<std::string> lines;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
-    if (entry.path().extension() != ".json") {
-      continue;
-    }
-    GODWIT_TRY_ASSIGN(const auto json, parse_file(entry.path()));
+  for (const auto& file : all) {
+    GODWIT_TRY_ASSIGN(const auto json, parse_file(file));
     lines.push_back(fmt::format("{:<16} {}{}",
-                                entry.path().stem().string(),
+                                file.stem().string(),
                                 json.contains("scenarios") ? "(set) " : "",
                                 text_at(json, "/description")));
-  }
-  if (error) {
-    return fail_errno(error.value(), "scenarios", directory_.string());
   }
   std::sort(lines.begin(), lines.end());
   return lines;

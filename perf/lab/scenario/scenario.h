@@ -48,7 +48,8 @@ struct Scenario {
 /// Checks and reads a scenario. Errors: kInvalidArgument, which names `origin` and the member.
 Result<Scenario> parse_scenario(const Json& json, const std::string& origin);
 
-/// Where scenarios come from.
+/// Where scenarios come from: the files of a directory and of the folders in it, which have each
+/// name once.
 class Library {
  public:
   explicit Library(std::filesystem::path directory) : directory_(std::move(directory)) {}
@@ -60,6 +61,7 @@ class Library {
   [[nodiscard]] Result<std::vector<std::string>> list() const;
 
  private:
+  [[nodiscard]] Result<std::vector<std::filesystem::path>> files() const;
   [[nodiscard]] Result<Json> load(const std::string& name, std::string& path) const;
   std::filesystem::path directory_;
 };

@@ -1,6 +1,7 @@
 #include "scenario/scenario.h"
 
 #include <filesystem>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -104,9 +105,13 @@ TEST(Scenario, MembersOfOptionsAndLinkAreSetTogether) {
 TEST(Library, EveryFileIsAScenarioOrASetOfSuch) {
   const std::filesystem::path directory(GODWIT_SCENARIOS);
   const Library library(directory);
-  std::size_t seen = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+  std::set<std::string> seen;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    if (entry.is_directory()) {
+      continue;
+    }
     const auto stem = entry.path().stem().string();
+    EXPECT_TRUE(seen.insert(stem).second) << stem << " is there twice";
     const auto scenarios = library.scenarios(stem);
     ASSERT_TRUE(scenarios) << scenarios.error().message();
     EXPECT_FALSE(scenarios->empty());
@@ -116,9 +121,8 @@ TEST(Library, EveryFileIsAScenarioOrASetOfSuch) {
         EXPECT_TRUE(library.scenario(scenario.against)) << stem;
       }
     }
-    ++seen;
   }
-  EXPECT_GE(seen, 5U);
+  EXPECT_GE(seen.size(), 5U);
   EXPECT_FALSE(library.scenario("smoke")) << "a set is no scenario";
   EXPECT_FALSE(library.scenario("nothing"));
 }
