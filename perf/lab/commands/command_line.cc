@@ -15,12 +15,19 @@ void add_common(CLI::App& app, Common& common) {
   app.add_flag("--json", common.json, "rows on stdout instead of tables");
 }
 
+constexpr const char* kMembers = "; also link.MEMBER, load.MEMBER, user";
+
+void add_set(CLI::App& app, std::vector<std::string>& set, const std::string& of) {
+  app.add_option("--set", set, "KEY=VALUE: option of " + of + kMembers)->allow_extra_args(false);
+}
+
 /// One a `--qemu`, so that no name of a scenario is taken for another one.
 void add_qemus(CLI::App& app, std::vector<std::string>& qemus) {
-  app.add_option("--qemu",
-                 qemus,
-                 "QEMU's program, may be given several times (else what perf/qemu has unpacked, and "
-                 "the system's)")
+  app.add_option(
+         "--qemu",
+         qemus,
+         "QEMU's program, may be given several times (else what perf/qemu has unpacked, and "
+         "the system's)")
       ->allow_extra_args(false);
 }
 
@@ -34,6 +41,7 @@ CLI::App* add_run(CLI::App& app, Common& common, RunLine& line) {
   run->add_option("name", line.name, "scenario or set")->required();
   run->add_option("--runs", line.runs, "runs of each point (as the scenario says)")
       ->check(CLI::Range(1U, 1000U));
+  add_set(*run, line.set, "every scenario");
   add_qemus(*run, line.qemus);
   add_common(*run, common);
   return run;
@@ -53,6 +61,7 @@ CLI::App* add_compare(CLI::App& app, Common& common, CompareLine& line) {
       ->check(CLI::ExistingFile)
       ->excludes(scenario);
   compare->add_option("--pairs", line.pairs, "runs of each side (9)")->check(CLI::Range(1U, 1000U));
+  add_set(*compare, line.set, "both sides");
   compare->add_option("--set-a", line.set_a, "KEY=VALUE: option of side A");
   compare->add_option("--set-b", line.set_b, "KEY=VALUE: option of side B");
   compare->add_option("--godwit-b", line.godwit_b, "another build for side B");

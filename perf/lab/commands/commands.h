@@ -29,12 +29,14 @@ struct ListLine {};
 struct RunLine {
   std::string name;                ///< a scenario or a set
   unsigned runs = 0;               ///< 0 = as the scenario says
+  std::vector<std::string> set;    ///< KEY=VALUE for every scenario
   std::vector<std::string> qemus;  ///< programs; empty = those that are found
 };
 
 struct CompareLine {
   std::vector<std::string> files;      ///< two result files to compare, or none
   std::vector<std::string> scenarios;  ///< one (for both sides) or two
+  std::vector<std::string> set;        ///< KEY=VALUE for both sides
   std::vector<std::string> set_a;      ///< KEY=VALUE for side A
   std::vector<std::string> set_b;
   std::string godwit_b;            ///< another build for side B; empty = the same

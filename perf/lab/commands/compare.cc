@@ -7,9 +7,17 @@
 #include "judge/peer_table.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
+#include "run/surroundings.h"
 
 namespace godwit::lab {
 namespace {
+
+/// What both sides get, then what one gets.
+std::vector<std::string> joined(std::vector<std::string> changes,
+                                const std::vector<std::string>& more) {
+  changes.insert(changes.end(), more.begin(), more.end());
+  return changes;
+}
 
 Result<Side> side_of(const Library& library,
                      const std::string& name,
@@ -23,6 +31,10 @@ Result<Side> side_of(const Library& library,
     return fail(ErrorCode::kInvalidArgument,
                 "compare",
                 fmt::format("'{}' is a sweep; a side is one point", name));
+  }
+  GODWIT_TRY_ASSIGN(const auto reason, why_impossible(points.front(), godwit));
+  if (!reason.empty()) {
+    return fail(ErrorCode::kUnsupported, "compare", reason);
   }
   return Side{label, std::move(points.front()), godwit};
 }
@@ -75,12 +87,14 @@ Result<int> compare_with_peers(const Common& common, const CompareLine& line, Si
 Result<int> compare(const Common& common, const CompareLine& line) {
   const Library library(common.scenarios);
   const auto& second = line.godwit_b.empty() ? common.godwit : line.godwit_b;
-  GODWIT_TRY_ASSIGN(auto a,
-                    side_of(library, line.scenarios.front(), line.set_a, "a", common.godwit));
+  GODWIT_TRY_ASSIGN(
+      auto a,
+      side_of(library, line.scenarios.front(), joined(line.set, line.set_a), "a", common.godwit));
   if (!line.peers.empty()) {
     return compare_with_peers(common, line, std::move(a));
   }
-  GODWIT_TRY_ASSIGN(auto b, side_of(library, line.scenarios.back(), line.set_b, "b", second));
+  GODWIT_TRY_ASSIGN(
+      auto b, side_of(library, line.scenarios.back(), joined(line.set, line.set_b), "b", second));
   const std::array<Side, 2> sides{std::move(a), std::move(b)};
   GODWIT_TRY_ASSIGN(auto results, Results::open(common.out, common.json));
   RunnerOptions options;

@@ -7,9 +7,9 @@
 #include "ground/stats.h"
 #include "ground/table.h"
 #include "judge/difference.h"
-#include "link/link.h"
 #include "qemu/peers.h"
 #include "run/runner.h"
+#include "run/surroundings.h"
 #include "run/verdict.h"
 
 namespace godwit::lab {
@@ -23,7 +23,10 @@ class RunSet {
       : common_(common), line_(line), results_(results), library_(common.scenarios) {}
 
   Status run() {
-    GODWIT_TRY_ASSIGN(const auto scenarios, library_.scenarios(line_.name));
+    GODWIT_TRY_ASSIGN(auto scenarios, library_.scenarios(line_.name));
+    for (auto& scenario : scenarios) {
+      GODWIT_TRY(set_members(scenario, line_.set));
+    }
     for (const auto& scenario : scenarios) {
       GODWIT_TRY(run_scenario(scenario));
       if (interrupted_) {
@@ -65,7 +68,7 @@ class RunSet {
         sides.push_back({other.name, point, common_.godwit});
       }
     }
-    GODWIT_TRY_ASSIGN(const bool possible, links_possible(scenario, sides));
+    GODWIT_TRY_ASSIGN(const bool possible, is_possible(scenario, sides));
     if (!possible) {
       return {};
     }
@@ -79,7 +82,10 @@ class RunSet {
     options.rounds = line_.runs != 0 ? line_.runs : scenario.runs;
     options.interrupt_fd = common_.interrupt_fd;
     options.set = line_.name;
+    options.was_loaded = was_loaded_;
     GODWIT_TRY_ASSIGN(const auto measured, measure(sides, options, results_));
+    was_loaded_ = std::any_of(
+        sides.begin(), sides.end(), [](const Side& side) { return !side.point.load.is_null(); });
     failed_ += measured.failed;
     interrupted_ = measured.interrupted;
     GODWIT_TRY(summarize(sides, measured));
@@ -107,16 +113,13 @@ class RunSet {
     return {};
   }
 
-  /// Whether the links of all sides can be made here; if not the scenario is left out, said so.
-  Result<bool> links_possible(const Scenario& scenario, const std::vector<Side>& sides) {
+  /// Whether links, loads and users of all sides can be had here; if not the scenario is left out,
+  /// said so.
+  Result<bool> is_possible(const Scenario& scenario, const std::vector<Side>& sides) {
     for (const auto& side : sides) {
-      if (side.point.link.is_null()) {
-        continue;
-      }
-      GODWIT_TRY_ASSIGN(const auto spec, parse_link(side.point.link, side.point.scenario));
-      const auto reason = link_unusable_reason(spec);
+      GODWIT_TRY_ASSIGN(const auto reason, why_impossible(side.point, side.godwit));
       if (!reason.empty()) {
-        fmt::print(stderr, "left out: {}, which runs over a link: {}\n", scenario.name, reason);
+        fmt::print(stderr, "left out: {}: {}\n", side.point.name(), reason);
         GODWIT_TRY(results_.write(
             "left_out", {{"set", line_.name}, {"scenario", scenario.name}, {"reason", reason}}));
         return false;
@@ -199,6 +202,7 @@ class RunSet {
   std::uint64_t failed_ = 0;
   std::uint64_t missed_ = 0;
   bool interrupted_ = false;
+  bool was_loaded_ = false;  ///< in the scenario before
 };
 
 }  // namespace

@@ -25,6 +25,9 @@ Result<GuestOptions> guest_options(const Point& point) {
   if (options.contains("inject")) {
     return fail(ErrorCode::kUnsupported, "options", "faults are planted in godwit only");
   }
+  if (!point.user.empty()) {
+    return fail(ErrorCode::kUnsupported, "options", "only godwit is run as another user");
+  }
   app::GuestSettings guest;
   GODWIT_TRY(take(app::guest_options(), options, guest));
   if (guest.choice == app::GuestChoice::kProcess) {

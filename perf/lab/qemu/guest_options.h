@@ -19,7 +19,8 @@ struct GuestOptions {
 };
 
 /// Reads the options of a point. Errors: kUnsupported for what only godwit can do (more than one
-/// vCPU in the lab's payload, a process guest, planted faults), kInvalidArgument for a wrong value.
+/// vCPU in the lab's payload, a process guest, planted faults, a user), kInvalidArgument for a wrong
+/// value.
 Result<GuestOptions> guest_options(const Point& point);
 
 }  // namespace godwit::lab

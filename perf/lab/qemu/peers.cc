@@ -17,7 +17,10 @@ namespace {
 constexpr std::string_view kQemu = "qemu";
 
 /// `version` and `mode`: texts; null = all of them.
-Status leave_out(const Json& version, const Json& mode, const std::string& reason, Results& results) {
+Status leave_out(const Json& version,
+                 const Json& mode,
+                 const std::string& reason,
+                 Results& results) {
   fmt::print(stderr,
              "left out: qemu{}{}: {}\n",
              version.is_null() ? "" : " " + plain_text(version),
@@ -37,8 +40,8 @@ class QemuSide final : public Peer {
   [[nodiscard]] std::string name() const override {
     return fmt::format("qemu {} {}", program_.version(), plan_.mode.name);
   }
-  [[nodiscard]] PeerRun run(const Link* link, int interrupt_fd) const override {
-    return run_qemu(program_, plan_, link, interrupt_fd);
+  [[nodiscard]] PeerRun run(const PeerPlace& place) const override {
+    return run_qemu(program_, plan_, place);
   }
 
  private:

@@ -107,6 +107,7 @@ Status Qemu::launch(const QemuSpec& spec, int serial) {
   process.error_fd = log.get();
   process.network_fd = spec.network_fd;
   process.kept_fd = serial;
+  process.cgroup_fd = spec.cgroup_fd;
   process.death_signal = SIGKILL;
   GODWIT_TRY_ASSIGN(auto started, Process::start(process));
   process_.emplace(std::move(started));

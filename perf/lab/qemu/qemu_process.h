@@ -20,6 +20,7 @@ struct QemuSpec {
   std::string name;                ///< "source": prefix of its files
   std::vector<std::string> words;  ///< its machine
   int network_fd = -1;             ///< namespace to run in; -1 = the lab's own
+  int cgroup_fd = -1;              ///< cgroup.procs of the group to join; -1 = none
   bool has_serial = true;
 };
 

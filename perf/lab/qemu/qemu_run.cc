@@ -60,16 +60,16 @@ class Migration {
  public:
   Migration(const QemuPeer& peer,
             const QemuPlan& plan,
-            const Link* link,
-            int interrupt_fd,
+            const PeerPlace& place,
             TemporaryDirectory directory,
             PeerRun& run)
       : peer_(peer),
         plan_(plan),
-        interrupt_fd_(interrupt_fd),
+        interrupt_fd_(place.interrupt_fd),
+        cgroup_fd_(place.cgroup_fd),
         directory_(std::move(directory)),
         run_(run),
-        link_(link) {}
+        link_(place.link) {}
 
   Status all() {
     if (link_ == nullptr) {
@@ -103,6 +103,7 @@ class Migration {
     spec.program = peer_.program;
     spec.name = name;
     spec.network_fd = target && link_ != nullptr ? target_site_.get() : network_.name_space.get();
+    spec.cgroup_fd = cgroup_fd_;
     const auto bytes = plan_.options.guest.memory_bytes;
     // The lowest common denominator of machines: a PC with one serial port. Lost ticks are not
     // made up for, so that no burst of steps follows a pause.
@@ -296,6 +297,7 @@ class Migration {
   const QemuPeer& peer_;
   const QemuPlan& plan_;
   const int interrupt_fd_;
+  const int cgroup_fd_;
   const TemporaryDirectory directory_;
   PeerRun& run_;
   const Link* link_;
@@ -311,7 +313,7 @@ class Migration {
 
 }  // namespace
 
-PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const Link* link, int interrupt_fd) {
+PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const PeerPlace& place) {
   PeerRun run;
   run.peer = {{"name", "qemu"}, {"version", peer.version()}, {"mode", plan.mode.name}};
   auto directory = TemporaryDirectory::create();
@@ -319,7 +321,7 @@ PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const Link* link, i
     run.reason = directory.error().message();
     return run;
   }
-  Migration migration(peer, plan, link, interrupt_fd, std::move(*directory), run);
+  Migration migration(peer, plan, place, std::move(*directory), run);
   if (const auto done = migration.all(); !done) {
     run.interrupted = done.error().code == ErrorCode::kCancelled;
     run.reason = done.error().message();

@@ -8,9 +8,8 @@
 namespace godwit::lab {
 
 /// Boots the payload in QEMU, migrates it to another QEMU on this machine, and has it check itself.
-/// `link`: what the two are joined by; null = a loopback of their own.
 /// Everything waits with a deadline; what goes wrong is the run's reason. Both processes, their
 /// sockets and files are gone when this returns.
-PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const Link* link, int interrupt_fd);
+PeerRun run_qemu(const QemuPeer& peer, const QemuPlan& plan, const PeerPlace& place);
 
 }  // namespace godwit::lab

@@ -48,6 +48,8 @@ RunRow run_of(const Json& row) {
   run.swept = object_at(row, "swept", false);
   run.link = object_at(row, "link", true);
   run.peer = object_at(row, "peer", true);
+  run.load = object_at(row, "load", true);
+  run.user = text_at(row, "/user");
   run.at_unix_s = number_at(row, "/at_unix_s");
   if (const auto words = row.find("command"); words != row.end() && words->is_array()) {
     for (const auto& word : *words) {

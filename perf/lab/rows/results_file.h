@@ -15,9 +15,11 @@ struct RunRow {
   std::string set;
   std::string scenario;
   std::string side;
-  Json swept;  ///< object
-  Json link;   ///< object, or null: no emulated link
-  Json peer;   ///< object, or null: godwit itself
+  Json swept;           ///< object
+  Json link;            ///< object, or null: no emulated link
+  Json peer;            ///< object, or null: godwit itself
+  Json load = nullptr;  ///< object, or null: a host left alone
+  std::string user;     ///< who ran it; empty: who ran the lab
   double at_unix_s = 0;
   std::vector<std::string> command;
   std::string commit;

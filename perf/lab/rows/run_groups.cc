@@ -46,6 +46,17 @@ std::string link_text(const Json& link) {
   return text;
 }
 
+std::string load_text(const Json& load) {
+  std::string text;
+  if (const auto busy = number_at(load, "/busy"); busy > 0) {
+    text = fmt::format("{} busy loop{}", busy, busy > 1 ? "s" : "");
+  }
+  if (const auto percent = number_at(load, "/cpu_quota_percent"); percent > 0) {
+    text += fmt::format("{}CPU quota {} %", text.empty() ? "" : ", ", percent);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string RunGroup::label() const {
@@ -83,13 +94,17 @@ std::string series_of(const RunRow& run) {
 std::string detail_of(const RunRow& run) {
   std::string text;
   for (const auto& [name, value] : run.swept.items()) {
-    // The mode is in the series; what is swept of the link is in its own text.
-    if (name != "mode" && name.compare(0, 4, "link") != 0) {
+    // The mode is in the series; what is swept of link, load and user is in texts of their own.
+    if (name != "mode" && name != "user" && !name.starts_with("link") &&
+        !name.starts_with("load")) {
       text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, text_of(value));
     }
   }
-  const auto link = link_text(run.link);
-  return text.empty() || link.empty() ? text + link : text + ", " + link;
+  for (const auto& around :
+       {link_text(run.link), load_text(run.load), run.user.empty() ? "" : "user " + run.user}) {
+    text += (text.empty() || around.empty() ? "" : ", ") + around;
+  }
+  return text;
 }
 
 std::string point_key(const RunRow& run) {
@@ -98,6 +113,8 @@ std::string point_key(const RunRow& run) {
   key["side"] = run.side;
   key["swept"] = run.swept;
   key["link"] = run.link;
+  key["load"] = run.load;
+  key["user"] = run.user;
   key["peer"] = run.peer.is_object() ? Json(series_of(run)) : Json(nullptr);
   return json_text(key);
 }

@@ -16,8 +16,8 @@ namespace godwit::lab {
 /// commit.
 struct RunGroup {
   std::string scenario;
-  std::string series;  ///< see series_of()
-  std::string detail;  ///< what is swept beside the mode, and the link: "rate=64MiB"; may be empty
+  std::string series;                 ///< see series_of()
+  std::string detail;                 ///< see detail_of(); may be empty
   std::vector<const RunRow*> runs;    ///< verified
   std::vector<const RunRow*> failed;  ///< not verified
   [[nodiscard]] const RunRow& any() const { return runs.empty() ? *failed.front() : *runs.front(); }
@@ -40,7 +40,8 @@ std::string point_key(const RunRow& run);
 /// The host of a run without its load, which changes from run to run.
 Json machine_of(const RunRow& run);
 
-/// "rate=64MiB vcpus=2", "link 1 Gbit/s, 100 us": what is swept beside the mode, and the link.
+/// "rate=64MiB vcpus=2", "link 1 Gbit/s, 100 us", "2 busy loops": what is swept beside the mode, the
+/// link, the load and the user.
 std::string detail_of(const RunRow& run);
 
 /// Groups in the order of their first row. With runs of both sides of a comparison, the series name

@@ -3,14 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 
 #include <fmt/format.h>
 
 #include "ground/child.h"
 #include "ground/figures.h"
 #include "ground/host.h"
-#include "link/link.h"
+#include "run/surroundings.h"
 
 namespace godwit::lab {
 namespace {
@@ -34,7 +33,6 @@ Json row_of(const Side& side,
   row["scenario"] = side.point.scenario;
   row["side"] = side.label;
   row["swept"] = side.point.swept;
-  row["link"] = nullptr;
   row["peer"] = nullptr;
   row["round"] = round;
   row["at_unix_s"] = realtime_ns() / 1'000'000'000;
@@ -52,7 +50,7 @@ class Runner {
   }
 
   Result<Measured> run() {
-    if (const auto host = host_fingerprint(); host_is_busy(host)) {
+    if (const auto host = host_fingerprint(); !options_.was_loaded && host_is_busy(host)) {
       fmt::print(stderr,
                  "warning: load {} on {} cores before the first run: something else runs here, and "
                  "times will say little\n",
@@ -72,22 +70,23 @@ class Runner {
     if (side.peer) {
       return run_peer(index, round);
     }
-    std::vector<std::string> words{side.godwit, "demo", "--json", "--warm"};
+    GODWIT_TRY_ASSIGN(const auto around,
+                      Surroundings::make(side.point, round, 2 * options_.run_timeout_ns));
+    ProcessSpec spec;
+    spec.words = {side.godwit, "demo", "--json", "--warm"};
     const auto more = side.point.arguments();
-    words.insert(words.end(), more.begin(), more.end());
-    std::optional<Link> link;
-    if (!side.point.link.is_null()) {
-      GODWIT_TRY(make_link(side, round, link));
-      const auto ends = link->demo_arguments();
-      words.insert(words.end(), ends.begin(), ends.end());
+    spec.words.insert(spec.words.end(), more.begin(), more.end());
+    if (around.link() != nullptr) {
+      const auto ends = around.link()->demo_arguments();
+      spec.words.insert(spec.words.end(), ends.begin(), ends.end());
     }
-    auto row = row_of(side, options_, round, words);
-    if (link) {
-      row["link"] = link->json();
-    }
+    spec.cgroup_fd = around.cgroup_fd();
+    spec.user = around.user();
+    auto row = row_of(side, options_, round, spec.words);
+    around.describe(row);
     GODWIT_TRY_ASSIGN(
         const auto ran,
-        run_child(words, options_.interrupt_fd, Deadline::after_ns(options_.run_timeout_ns)));
+        run_child(spec, options_.interrupt_fd, Deadline::after_ns(options_.run_timeout_ns)));
     if (ran.interrupted) {
       measured_.interrupted = true;
       return {};
@@ -100,10 +99,11 @@ class Runner {
     if (!reason.empty() && !report.is_object()) {
       reason += ": " + last_line(ran.errors);
     }
-    const auto figures = report.is_object() ? figures_of(report) : Json::object();
-    if (link && link->counts()) {
-      row["link_packets"] = counts_json(*link->counts());
+    if (reason.empty()) {
+      reason = around.broken_reason();
     }
+    const auto figures = report.is_object() ? figures_of(report) : Json::object();
+    around.account(row);
     row["exit_code"] = ran.exit_code;
     row["verified"] = reason.empty();
     row["reason"] = reason;
@@ -114,28 +114,25 @@ class Runner {
 
   Status run_peer(std::size_t index, std::uint64_t round) {
     const auto& side = sides_[index];
+    GODWIT_TRY_ASSIGN(const auto around,
+                      Surroundings::make(side.point, round, 2 * options_.run_timeout_ns));
     auto row = row_of(side, options_, round, {});
-    std::optional<Link> link;
-    if (!side.point.link.is_null()) {
-      GODWIT_TRY(make_link(side, round, link));
-      row["link"] = link->json();
-    }
-    const auto ran = side.peer->run(link ? &*link : nullptr, options_.interrupt_fd);
+    around.describe(row);
+    const auto ran = side.peer->run({around.link(), around.cgroup_fd(), options_.interrupt_fd});
     if (ran.interrupted) {
       measured_.interrupted = true;
       return {};
     }
-    if (link && link->counts()) {
-      row["link_packets"] = counts_json(*link->counts());
-    }
+    const auto reason = ran.reason.empty() ? around.broken_reason() : ran.reason;
+    around.account(row);
     row["command"] = ran.command;
     row["peer"] = ran.peer;
     row["exit_code"] = nullptr;
-    row["verified"] = ran.reason.empty();
-    row["reason"] = ran.reason;
+    row["verified"] = reason.empty();
+    row["reason"] = reason;
     row["figures"] = ran.figures;
     row["report"] = ran.report;
-    return keep(index, round, row, ran.reason, ran.figures);
+    return keep(index, round, row, reason, ran.figures);
   }
 
   Status keep(std::size_t index,
@@ -150,14 +147,6 @@ class Runner {
     } else {
       ++measured_.failed;
     }
-    return {};
-  }
-
-  /// A new one for each run: nothing is remembered of the last, and its losses differ.
-  static Status make_link(const Side& side, std::uint64_t round, std::optional<Link>& link) {
-    GODWIT_TRY_ASSIGN(const auto spec, parse_link(side.point.link, side.point.scenario));
-    GODWIT_TRY_ASSIGN(auto made, Link::create(spec, round));
-    link.emplace(std::move(made));
     return {};
   }
 

@@ -15,7 +15,8 @@ struct RunnerOptions {
   unsigned rounds = 5;    ///< runs of each side
   int interrupt_fd = -1;  ///< readable: stop
   std::int64_t run_timeout_ns = 600'000'000'000;
-  std::string set;  ///< noted in each row
+  std::string set;          ///< noted in each row
+  bool was_loaded = false;  ///< by the lab itself, just now: no warning of a busy host
 };
 
 /// The order of turns: forwards, then backwards (A B B A A B ...), so that a drift of the machine

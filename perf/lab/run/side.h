@@ -24,15 +24,21 @@ struct PeerRun {
   bool interrupted = false;
 };
 
+/// Where a run of a peer takes place. Descriptors and link stay the caller's.
+struct PeerPlace {
+  const Link* link = nullptr;  ///< null = a loopback of the peer's own
+  int cgroup_fd = -1;          ///< what all of its processes join; -1 = nothing
+  int interrupt_fd = -1;       ///< readable: stop
+};
+
 /// Something other than godwit that migrates one point of a scenario in one way of its own.
 class Peer {
  public:
   virtual ~Peer() = default;
   /// "qemu multifd-4"
   [[nodiscard]] virtual std::string name() const = 0;
-  /// One migration over `link`; null = a loopback of the peer's own. It ends early when
-  /// `interrupt_fd` becomes readable. Guarantees: what it started has ended when this returns.
-  [[nodiscard]] virtual PeerRun run(const Link* link, int interrupt_fd) const = 0;
+  /// One migration. Guarantees: what it started has ended when this returns.
+  [[nodiscard]] virtual PeerRun run(const PeerPlace& place) const = 0;
 };
 
 /// One of the things that are measured in turn.

@@ -8,6 +8,7 @@
 
 #include "ground/figures.h"
 #include "link/link_spec.h"
+#include "load/load_spec.h"
 
 namespace godwit::lab {
 namespace {
@@ -68,7 +69,8 @@ Result<Limit> parse_limit(const Json& json, bool has_against, const std::string&
   return limit;
 }
 
-/// Puts the members of a scenario's `options` or `link` into every point; a list multiplies them.
+/// Puts the members of a scenario's `options`, `link` or `load` into every point; a list multiplies
+/// them.
 void spread(std::vector<Point>& points,
             const Json& members,
             Json Point::*into,
@@ -97,6 +99,33 @@ void spread(std::vector<Point>& points,
   }
 }
 
+void spread_users(std::vector<Point>& points, const Json& user) {
+  if (user.is_null()) {
+    return;
+  }
+  std::vector<Point> next;
+  for (const auto& point : points) {
+    for (const auto& one : user.is_array() ? user : Json::array({user})) {
+      auto more = point;
+      more.user = plain_text(one);
+      if (user.is_array()) {
+        more.swept["user"] = one;
+      }
+      next.push_back(std::move(more));
+    }
+  }
+  points = std::move(next);
+}
+
+Status no_empty_list(const Json& members, const char* of, const std::string& origin) {
+  for (const auto& [name, value] : members.items()) {
+    if (value.is_array() && value.empty()) {
+      return bad(origin, fmt::format("'{}' of '{}' is an empty list", name, of));
+    }
+  }
+  return {};
+}
+
 /// Every combination of the link's values has to make sense.
 Status check_link(const Scenario& scenario, const std::string& origin) {
   if (scenario.link.is_null()) {
@@ -107,15 +136,44 @@ Status check_link(const Scenario& scenario, const std::string& origin) {
       return bad(origin, fmt::format("option '{}' is set by the lab itself for a link", option));
     }
   }
-  for (const auto& [name, value] : scenario.link.items()) {
-    if (value.is_array() && value.empty()) {
-      return bad(origin, fmt::format("'{}' of 'link' is an empty list", name));
-    }
-  }
+  GODWIT_TRY(no_empty_list(scenario.link, "link", origin));
   for (const auto& point : scenario.points()) {
     GODWIT_TRY(parse_link(point.link, origin));
   }
   return {};
+}
+
+Status check_load(const Scenario& scenario, const std::string& origin) {
+  if (scenario.load.is_null()) {
+    return {};
+  }
+  GODWIT_TRY(no_empty_list(scenario.load, "load", origin));
+  for (const auto& point : scenario.points()) {
+    GODWIT_TRY(parse_load(point.load, origin));
+  }
+  return {};
+}
+
+Status check_user(const Scenario& scenario, const std::string& origin) {
+  if (scenario.user.is_null()) {
+    return {};
+  }
+  if (!scenario.link.is_null()) {
+    return bad(origin,
+               "'user' and 'link' exclude each other: only root enters a link's namespaces");
+  }
+  const auto names = scenario.user.is_array() ? scenario.user : Json::array({scenario.user});
+  const bool good = !names.empty() && std::all_of(names.begin(), names.end(), [](const Json& one) {
+    return one.is_string() && !one.get<std::string>().empty();
+  });
+  return good ? Status() : bad(origin, "'user' is no name or list of names");
+}
+
+/// What surrounds the runs: members may need or exclude each other.
+Status check_surroundings(const Scenario& scenario, const std::string& origin) {
+  GODWIT_TRY(check_user(scenario, origin));
+  GODWIT_TRY(check_link(scenario, origin));
+  return check_load(scenario, origin);
 }
 
 Result<Json> parse_file(const std::filesystem::path& path) {
@@ -160,6 +218,8 @@ std::vector<std::string> Point::arguments() const {
 std::vector<Point> Scenario::points() const {
   std::vector<Point> points{{name, Json::object(), Json::object()}};
   spread(points, link, &Point::link, "link.");
+  spread(points, load, &Point::load, "load.");
+  spread_users(points, user);
   spread(points, options, &Point::options, "");
   return points;
 }
@@ -175,6 +235,10 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
       scenario.options = value;
     } else if (name == "link" && value.is_object()) {
       scenario.link = value;
+    } else if (name == "load" && value.is_object()) {
+      scenario.load = value;
+    } else if (name == "user") {
+      scenario.user = value;
     } else if (name == "runs" && value.is_number_unsigned() && value.get<unsigned>() > 0) {
       scenario.runs = value.get<unsigned>();
     } else if (name == "against" && value.is_string()) {
@@ -194,7 +258,7 @@ Result<Scenario> parse_scenario(const Json& json, const std::string& origin) {
     return bad(origin, "needs 'name' and 'options'");
   }
   GODWIT_TRY(check_options(scenario.options, origin));
-  GODWIT_TRY(check_link(scenario, origin));
+  GODWIT_TRY(check_surroundings(scenario, origin));
   if (json.contains("limits")) {
     for (const auto& entry : json.at("limits")) {
       GODWIT_TRY_ASSIGN(auto limit, parse_limit(entry, !scenario.against.empty(), origin));
@@ -226,8 +290,8 @@ Result<Json> Library::load(const std::string& name, std::string& path) const {
     path = std::filesystem::exists(given) ? name : "";
   } else {
     GODWIT_TRY_ASSIGN(const auto all, files());
-    const auto found = std::find_if(
-        all.begin(), all.end(), [&](const auto& file) { return file.stem() == name; });
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const auto& file) { return file.stem() == name; });
     path = found == all.end() ? "" : found->string();
   }
   if (path.empty()) {
@@ -285,16 +349,22 @@ Result<std::vector<std::string>> Library::list() const {
 
 Status set_members(Scenario& scenario, const std::vector<std::string>& texts) {
   constexpr std::string_view kLink = "link.";
+  constexpr std::string_view kLoad = "load.";
   for (const auto& text : texts) {
     const auto equals = text.find('=');
-    if (text.rfind(kLink, 0) != 0 || equals == std::string::npos) {
+    const auto name = text.substr(0, equals);
+    const auto value = equals == std::string::npos ? "" : text.substr(equals + 1);
+    if (equals != std::string::npos && name.starts_with(kLink)) {
+      GODWIT_TRY(set_link_member(scenario.link, name.substr(kLink.size()), value));
+    } else if (equals != std::string::npos && name.starts_with(kLoad)) {
+      set_load_member(scenario.load, name.substr(kLoad.size()), value);
+    } else if (equals != std::string::npos && name == "user") {
+      scenario.user = value;
+    } else {
       GODWIT_TRY(set_option(scenario.options, text));
-      continue;
     }
-    GODWIT_TRY(set_link_member(
-        scenario.link, text.substr(kLink.size(), equals - kLink.size()), text.substr(equals + 1)));
   }
-  return check_link(scenario, scenario.name);  // members may need each other
+  return check_surroundings(scenario, scenario.name);
 }
 
 Status set_option(Json& options, const std::string& text) {

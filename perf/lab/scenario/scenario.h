@@ -24,6 +24,8 @@ struct Point {
   Json options;         ///< option of `godwit demo`, without dashes -> value
   Json swept;           ///< those options that the scenario sweeps over; empty object = none
   Json link = nullptr;  ///< what link_spec.h reads, one value for each member; null = loopback
+  Json load = nullptr;  ///< what load_spec.h reads, the same; null = an idle host
+  std::string user{};   ///< who runs godwit; empty = who runs the lab
   /// "standard vcpus=2": the scenario and what is swept.
   [[nodiscard]] std::string name() const;
   /// The options as arguments of `godwit demo`.
@@ -36,6 +38,8 @@ struct Scenario {
   std::string description;
   Json options;         ///< a list as a value is a sweep
   Json link = nullptr;  ///< the same; null = loopback
+  Json load = nullptr;  ///< the same; null = an idle host
+  Json user = nullptr;  ///< a name or a list of them; null = who runs the lab
   unsigned runs = 5;    ///< of each point, unless --runs says otherwise
   std::string against;  ///< scenario whose runs are interleaved with these; empty = none
   std::vector<Limit> limits;
@@ -66,8 +70,8 @@ class Library {
   std::filesystem::path directory_;
 };
 
-/// Sets, from each "key=value", "link.MEMBER" of the scenario's link or else an option. Errors:
-/// kInvalidArgument.
+/// Sets, from each "key=value", "link.MEMBER" of the scenario's link, "load.MEMBER" of its load, its
+/// "user", or else an option. Errors: kInvalidArgument.
 Status set_members(Scenario& scenario, const std::vector<std::string>& texts);
 
 /// Sets one option from "key=value" (a size, a number, a word, true or false). Errors:

@@ -83,6 +83,26 @@ TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
   EXPECT_EQ(of_kind(ran, "comparison").size(), sides);
 }
 
+TEST(LabPeer, ALoadIsTheSameForQemu) {
+  GODWIT_NEED_PROGRAM("qemu-system-x86_64", "qemu-system-x86");
+  GODWIT_NEED_KVM();
+  const auto ran = run_lab(
+      "compare --peer qemu:precopy --qemu qemu-system-x86_64 --scenario same --pairs 1 --json "
+      "--set load.cpu_quota=150% --set load.busy=1");
+  if (ran.code == 3) {
+    GODWIT_MISSING("surroundings", ran.err);
+  }
+  EXPECT_EQ(ran.code, 0) << ran.all();
+  const auto runs = of_kind(ran, "run");
+  ASSERT_EQ(runs.size(), 2U);
+  for (const auto& row : runs) {
+    EXPECT_EQ(row["load"]["busy"], 1);
+    EXPECT_GT(row["load_seen"].value("busy_cpu_ns", 0.0), 1e7) << row["load_seen"];
+    // Periods count in which one of its processes ran: the whole life of both guests.
+    EXPECT_GT(row["load_seen"].value("periods", 0.0), 5) << row["load_seen"];
+  }
+}
+
 TEST(LabPeer, WithoutQemuGodwitIsMeasuredAlone) {
   const auto ran =
       run_lab("compare --peer qemu --qemu /no/such/qemu --scenario same --pairs 1 --json");

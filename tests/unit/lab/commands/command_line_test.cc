@@ -57,14 +57,15 @@ TEST(CommandLine, DefaultsHoldForWhatIsNotSaid) {
 }
 
 TEST(CommandLine, ReadsWhatIsSaid) {
-  const auto ran =
-      read({"compare", "--scenario", "a",        "b",       "--pairs",     "7",          "--set-a",
-            "vcpus=1", "--set-b",    "vcpus=2",  "--set-b", "rate=1MiB",   "--godwit-b", "/other",
-            "--peer",  "qemu",       "--qemu",   "/q",      "--alpha",     "0.001",      "--out",
-            "rows",    "--json",     "--godwit", "/g",      "--scenarios", "/s"});
+  const auto ran = read({"compare",    "--scenario",  "a",       "b",       "--pairs", "7",
+                         "--set-a",    "vcpus=1",     "--set-b", "vcpus=2", "--set-b", "rate=1MiB",
+                         "--godwit-b", "/other",      "--peer",  "qemu",    "--qemu",  "/q",
+                         "--alpha",    "0.001",       "--out",   "rows",    "--json",  "--godwit",
+                         "/g",         "--scenarios", "/s",      "--set",   "user=x"});
   const auto compare = command_of<CompareLine>(ran);
   EXPECT_EQ(compare.scenarios, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(compare.pairs, 7U);
+  EXPECT_EQ(compare.set, std::vector<std::string>{"user=x"});
   EXPECT_EQ(compare.set_a, std::vector<std::string>{"vcpus=1"});
   EXPECT_EQ(compare.set_b, (std::vector<std::string>{"vcpus=2", "rate=1MiB"}));
   EXPECT_EQ(compare.godwit_b, "/other");

@@ -35,6 +35,19 @@ TEST_F(CompareCommand, BothSidesTakeTurns) {
   EXPECT_NE(said_.find("So few runs cannot tell anything apart"), std::string::npos) << said_;
 }
 
+TEST_F(CompareCommand, ALoadIsOfOneSideOrOfBoth) {
+  line_.pairs = 1;
+  line_.set = {"load.busy=1"};
+  line_.set_b = {"load.busy=0"};
+  EXPECT_EQ(code_of(line_), kExitOk) << errors_;
+  const auto runs = rows("run");
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(number_at(runs[0], "/load/busy"), 1);
+  EXPECT_EQ(number_at(runs[1], "/load/busy"), 0) << "what one side gets comes after";
+  line_.set = {"user=nobody"};
+  EXPECT_EQ(code_of(line_), kExitEnvironment) << "the stand-in for godwit is only ours";
+}
+
 TEST_F(CompareCommand, AnotherBuildIsSideB) {
   common_.json = true;
   line_.godwit_b = at("slower");

@@ -80,6 +80,48 @@ TEST_F(RunCommand, ASetIsEachOfItsScenarios) {
   EXPECT_EQ(text_at(rows("run")[1], "/set"), "both");
 }
 
+TEST_F(RunCommand, ALoadLastsAsLongAsTheRun) {
+  write_scenario("loaded", R"(, "load": {"busy": [0, 1]})");
+  EXPECT_EQ(run("loaded", 2), kExitOk) << errors_;
+  const auto runs = rows("run");
+  ASSERT_EQ(runs.size(), 4U);
+  for (const auto& one : runs) {
+    EXPECT_EQ(number_at(one, "/load/busy"), number_at(one, "/swept/load.busy"));
+    EXPECT_EQ(one["load_seen"].contains("busy_cpu_ns"), number_at(one, "/load/busy") > 0);
+  }
+}
+
+TEST_F(RunCommand, WhatIsSetHoldsForEveryScenario) {
+  write_scenario("one", "");
+  write_scenario("two", R"(, "load": {"busy": 0})");
+  std::ofstream(at("both.json")) << R"({"scenarios": ["one", "two"]})";
+  RunLine line;
+  line.name = "both";
+  line.runs = 1;
+  line.set = {"load.busy=1", "vcpus=2"};
+  EXPECT_EQ(code_of(line), kExitOk) << errors_;
+  ASSERT_EQ(rows("run").size(), 2U);
+  for (const auto& one : rows("run")) {
+    EXPECT_EQ(number_at(one, "/load/busy"), 1);
+    EXPECT_EQ(text_at(one, "/command/5"), "2") << json_text(one["command"]);
+  }
+  line.set = {"load.busy=many"};
+  EXPECT_EQ(code_of(line), kExitUsage);
+}
+
+TEST_F(RunCommand, WhatThisHostCannotGiveIsLeftOut) {
+  write_scenario("plain", "");
+  write_scenario("hidden", R"(, "user": "nobody")");
+  std::ofstream(at("both.json")) << R"({"scenarios": ["hidden", "plain"]})";
+  // The stand-in for godwit is in a directory that is only ours.
+  EXPECT_EQ(run("both"), kExitOk) << errors_;
+  EXPECT_EQ(rows("run").size(), 1U);
+  ASSERT_EQ(rows("left_out").size(), 1U);
+  EXPECT_NE(text_at(rows("left_out")[0], "/reason").find("user nobody"), std::string::npos);
+  EXPECT_NE(errors_.find("left out: hidden"), std::string::npos) << errors_;
+  EXPECT_EQ(run("hidden"), kExitEnvironment) << "nothing is left";
+}
+
 TEST_F(RunCommand, WhatIsWrongHasItsExitCode) {
   EXPECT_EQ(run("nothing"), kExitUsage);
   EXPECT_NE(errors_.find("there is no 'nothing'"), std::string::npos) << errors_;

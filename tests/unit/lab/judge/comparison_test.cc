@@ -15,9 +15,7 @@ namespace {
 class FakePeer final : public Peer {
  public:
   [[nodiscard]] std::string name() const override { return "qemu postcopy"; }
-  [[nodiscard]] PeerRun run(const Link* /*link*/, int /*interrupt_fd*/) const override {
-    return {};
-  }
+  [[nodiscard]] PeerRun run(const PeerPlace& /*place*/) const override { return {}; }
 };
 
 /// What a comparison of A and B, of three runs each, writes and prints.
@@ -73,8 +71,7 @@ TEST(Comparison, NamesThePeer) {
   b.peer = std::make_shared<FakePeer>();
   const auto compared = compare(a, b, 1);
   EXPECT_EQ(text_at(compared.row, "/peer_b"), "qemu postcopy");
-  EXPECT_NE(compared.printed.find("1.000  1.0000  -"), std::string::npos)
-      << compared.printed;
+  EXPECT_NE(compared.printed.find("1.000  1.0000  -"), std::string::npos) << compared.printed;
 }
 
 }  // namespace

@@ -108,9 +108,10 @@ TEST(QemuPeer, CapabilitiesAreTriedAloneAndOnlySuchSetsAsModesNeed) {
   for (const auto* mode : {"precopy", "multifd-2", "multifd-4", "postcopy", "postcopy-preempt"}) {
     EXPECT_EQ(why_not(peer, *parse_qemu_mode(mode)), "") << mode;
   }
-  EXPECT_EQ(why_not(peer, *parse_qemu_mode("multifd-4-postcopy")),
-            "QEMU 10.0.2 refuses events, multifd, postcopy-ram: migrate-set-capabilities: Postcopy is "
-            "not yet compatible with multifd");
+  EXPECT_EQ(
+      why_not(peer, *parse_qemu_mode("multifd-4-postcopy")),
+      "QEMU 10.0.2 refuses events, multifd, postcopy-ram: migrate-set-capabilities: Postcopy is "
+      "not yet compatible with multifd");
 }
 
 TEST(QemuPeer, WhatIsLackedIsNamedAloneInThePeersWords) {
@@ -170,6 +171,9 @@ TEST(GuestOptions, WhatOnlyGodwitCanDoIsUnsupported) {
     ASSERT_FALSE(options) << text;
     EXPECT_EQ(options.error().code, ErrorCode::kUnsupported);
   }
+  auto as_nobody = point_of(R"({"memory": "64MiB"})");
+  as_nobody.user = "nobody";
+  EXPECT_EQ(guest_options(as_nobody).error().code, ErrorCode::kUnsupported);
   for (const auto* text : {R"({"memory": "1GB"})",
                            R"({"memory": "99999999999GiB"})",
                            R"({"workload": "dance"})",

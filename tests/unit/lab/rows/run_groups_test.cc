@@ -46,6 +46,24 @@ TEST(RunGroups, PeersSidesLinksAndCommitsAreKeptApart) {
   EXPECT_EQ(point_key(runs[0]), point_key(runs[4])) << "between files the commit may differ";
   EXPECT_NE(point_key(runs[0]), point_key(runs[1]));
   EXPECT_NE(point_key(runs[0]), point_key(runs[3]));
+  auto newer = runs[1];
+  newer.peer["version"] = "10.0.2";
+  EXPECT_NE(point_key(runs[1]), point_key(newer)) << "a newer peer is another one";
+}
+
+TEST(RunGroups, LoadAndUserAreKeptApartAndTold) {
+  std::vector<RunRow> runs(4, verified_run());
+  runs[1].load = {{"busy", 2}, {"cpu_quota_percent", 0}};
+  runs[1].swept = {{"load.busy", 2}, {"rate", "1MiB"}};
+  runs[2].load = {{"busy", 1}, {"cpu_quota_percent", 150}};
+  runs[3].user = "nobody";
+  runs[3].swept = {{"user", "nobody"}};
+  const auto groups = groups_of(runs);
+  ASSERT_EQ(groups.size(), 4U);
+  EXPECT_EQ(groups[0].label(), "godwit hybrid");
+  EXPECT_EQ(groups[1].label(), "godwit hybrid, rate=1MiB, 2 busy loops");
+  EXPECT_EQ(groups[2].label(), "godwit hybrid, 1 busy loop, CPU quota 150 %");
+  EXPECT_EQ(groups[3].label(), "godwit hybrid, user nobody");
 }
 
 TEST(RunGroups, OptionsComeFromTheCommandLine) {

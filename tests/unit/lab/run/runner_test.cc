@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "godwit/base/fd.h"
@@ -18,8 +19,9 @@ namespace {
 class Script {
  public:
   explicit Script(const std::string& body) {
-    path_ =
-        std::filesystem::temp_directory_path() / ("godwit-lab-test-" + std::to_string(::getpid()));
+    static int made = 0;
+    path_ = std::filesystem::temp_directory_path() /
+            ("godwit-lab-test-" + std::to_string(::getpid()) + "-" + std::to_string(++made));
     std::ofstream(path_) << "#!/bin/sh\n" << body << "\n";
     ::chmod(path_.c_str(), 0700);
   }
@@ -33,6 +35,14 @@ class Script {
 constexpr const char* kGood = R"(echo '{"outcome": "completed", "total_ns": 5,
   "pages": {"sent_twice_after_switch": 0},
   "verified": {"pages_expected": 1, "pages_checked": 1, "mismatches": 0, "guest_errors": 0}}')";
+
+/// Kills the busy loops of the lab that started it.
+constexpr const char* kEndLoops = R"sh(for one in /proc/[0-9]*/stat; do
+  read -r pid name state parent rest <$one || continue
+  [ "$parent" != $PPID ] || [ "$name" != "(godwit-load)" ] || kill -9 $pid
+done 2>/dev/null
+sleep 0.1
+)sh";
 
 Result<Measured> measure_script(const Script& script, RunnerOptions options) {
   auto results = Results::open("", false);
@@ -66,6 +76,21 @@ TEST(Runner, ARunThatFailsLeavesNoSample) {
     ASSERT_TRUE(measured) << body;
     EXPECT_EQ(measured->failed, 2U) << body;
     EXPECT_TRUE(measured->samples[0].empty()) << body;
+  }
+}
+
+TEST(Runner, ARunWhoseLoadEndedBeforeItIsNotVerified) {
+  const Script good(kGood);
+  const Script spoiler(fmt::format("{}{}", kEndLoops, kGood));
+  RunnerOptions options;
+  options.rounds = 1;
+  for (const auto* script : {&good, &spoiler}) {
+    auto results = Results::open("", false);
+    Side side{"a", {"x", Json::object(), Json::object()}, script->path()};
+    side.point.load = {{"busy", 2}};
+    const auto measured = measure({side}, options, *results);
+    ASSERT_TRUE(measured) << measured.error().message();
+    EXPECT_EQ(measured->failed, script == &good ? 0U : 1U);
   }
 }
 

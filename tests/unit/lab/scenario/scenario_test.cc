@@ -102,6 +102,52 @@ TEST(Scenario, MembersOfOptionsAndLinkAreSetTogether) {
   EXPECT_FALSE(set_members(scenario, {"link.speed=1"}));
 }
 
+TEST(Scenario, LoadsAndUsersAreSweptAndChecked) {
+  auto json = minimal();
+  EXPECT_TRUE(parse_scenario(json, "file")->points()[0].load.is_null());
+  EXPECT_EQ(parse_scenario(json, "file")->points()[0].user, "");
+  json["load"] = {{"busy", {0, 2}}, {"cpu_quota", "150%"}};
+  json["user"] = {"root", "nobody"};
+  const auto points = parse_scenario(json, "file")->points();
+  ASSERT_EQ(points.size(), 4U);
+  EXPECT_EQ(points[0].name(), "x load.busy=0 user=root");
+  EXPECT_EQ(points[3].name(), "x load.busy=2 user=nobody");
+  EXPECT_EQ(points[3].load, parse_json(R"({"busy": 2, "cpu_quota": "150%"})"));
+  EXPECT_EQ(points[3].user, "nobody");
+  EXPECT_EQ(points[3].arguments(), points[0].arguments()) << "no options of the command";
+  json["user"] = "nobody";
+  EXPECT_EQ(parse_scenario(json, "file")->points()[0].name(), "x load.busy=0");
+  for (const auto& user : {Json(1), Json(""), Json::array(), Json::array({1})}) {
+    json["user"] = user;
+    EXPECT_NE(refusal(json).find("'user' is no name"), std::string::npos) << user;
+  }
+  json["user"] = "nobody";
+  json["link"] = {{"delay_us", 0}};
+  EXPECT_NE(refusal(json).find("exclude each other"), std::string::npos);
+  json.erase("user");
+  EXPECT_EQ(refusal(json), "accepted");
+  json["load"]["busy"] = {1, -1};
+  EXPECT_NE(refusal(json).find("'busy' is no whole number"), std::string::npos);
+  json["load"]["busy"] = Json::array();
+  EXPECT_NE(refusal(json).find("'busy' of 'load' is an empty list"), std::string::npos);
+  json["load"] = 2;
+  EXPECT_NE(refusal(json).find("'load'"), std::string::npos);
+}
+
+TEST(Scenario, MembersOfLoadAndTheUserAreSet) {
+  auto scenario = *parse_scenario(minimal(), "file");
+  ASSERT_TRUE(set_members(scenario, {"load.busy=2", "load.cpu_quota=50%", "user=nobody"}));
+  EXPECT_EQ(scenario.load, parse_json(R"({"busy": 2, "cpu_quota": "50%"})"));
+  EXPECT_EQ(scenario.points()[0].user, "nobody");
+  EXPECT_FALSE(scenario.options.contains("user"));
+  EXPECT_FALSE(set_members(scenario, {"load.busy=many"}));
+  scenario.load = nullptr;
+  EXPECT_FALSE(set_members(scenario, {"load.idle=1"}));
+  scenario.load = nullptr;
+  EXPECT_FALSE(set_members(scenario, {"link.delay_us=1"})) << "beside a user";
+  EXPECT_FALSE(set_members(scenario, {"load.busy"}));
+}
+
 TEST(Library, EveryFileIsAScenarioOrASetOfSuch) {
   const std::filesystem::path directory(GODWIT_SCENARIOS);
   const Library library(directory);
