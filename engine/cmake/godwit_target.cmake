@@ -2,8 +2,10 @@
 
 # Flags of a preset sit on an interface target, so that the freestanding guest payload does not inherit them.
 add_library(godwit_flags INTERFACE)
-target_compile_options(godwit_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror=return-type
-  -Wnon-virtual-dtor -Woverloaded-virtual -fno-strict-aliasing)
+target_compile_options(godwit_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Werror=return-type
+  -Wnon-virtual-dtor -Woverloaded-virtual -fno-strict-aliasing
+  # Where several files are compiled as one, what one declares in a function may bear the name of another's.
+  $<$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wshadow>)
 if(GODWIT_SANITIZE)
   # Without no-sanitize-recover undefined behaviour is printed and the test passes.
   target_compile_options(godwit_flags INTERFACE -fsanitize=${GODWIT_SANITIZE} -fno-sanitize-recover=all
@@ -56,10 +58,6 @@ set(GODWIT_QUICK_OPTIONS -O1 -g1)
 # of the work. Presets that look at single files (tidy, fuzz) and those for daily work (dev) go without.
 option(GODWIT_UNITY "Compile several files of tests and lab at once" OFF)
 set(GODWIT_UNITY_FILES 8)
-if(GODWIT_UNITY)
-  # What one file declares inside a function may bear the name of another's: the other presets warn of what is meant.
-  list(APPEND GODWIT_QUICK_OPTIONS -Wno-shadow)
-endif()
 
 # godwit_test(NAME SOURCES ... LINK ... LABELS ... CASE_LABELS prefix label... TIMEOUT seconds OPTIMIZED):
 # a GoogleTest program, one ctest entry a test case.

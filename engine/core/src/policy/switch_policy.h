@@ -15,7 +15,7 @@ struct RoundEnd {
   std::uint64_t previous_pending_pages = 0;  ///< at the end of the round before; 0 = none
   std::uint32_t stalled_rounds = 0;          ///< see Convergence
   /// Of a blackout that carries the rest, see blackout_forecast.h; absent: nothing was measured yet.
-  std::optional<std::int64_t> blackout_ns;
+  std::optional<std::int64_t> blackout_ns = std::nullopt;
   bool switch_requested = false;
   bool target_maps = false;  ///< the target maps pages as it places them: see judge_round()
 };
