@@ -25,7 +25,7 @@ TEST(Advice, NamesTheOptionsOfAGuestThatIsOff) {
   } cases[] = {
       {[](GuestConfig& c) { c.vcpus = 65; }, "--vcpus is 65; 1 to 64 are possible"},
       {[](GuestConfig& c) { c.memory_bytes = 4096; },
-       "--memory is 4096 bytes; 4194304 to 8796093022208 are possible"},
+       "--memory is 4096 bytes; 4194304 to 70368744177664 are possible"},
       {[](GuestConfig& c) { c.memory_bytes += 4096; },
        "--memory is 16781312 bytes; it must be a multiple of 2 MiB"},
       {[](GuestConfig& c) { c.populated_bytes = c.memory_bytes + 4096; },
