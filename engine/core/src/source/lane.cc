@@ -99,10 +99,13 @@ void SourceLane::give(const SourceLanes::Order& order,
       slot->stale = std::exchange(stale_by_channel[slot->index], {});
     }
   }
+  // release: pairs with run().
+  news_.store(true, std::memory_order_release);
   loop_->wake();
 }
 
 void SourceLane::take_order() {
+  news_.store(false, std::memory_order_relaxed);  // before the look
   {
     const std::lock_guard lock(order_mutex_);
     if (!next_order_) {
@@ -160,7 +163,10 @@ void SourceLane::run() {
   while (!stopping_.load(std::memory_order_acquire)) {
     take_order();
     const bool more = pump();
-    const auto wait_ns = more ? 0 : paced_until_ns_ != 0 ? paced_until_ns_ : INT64_MAX;
+    // pump() lets the loop run too. A wake-up that it took is not seen by the wait below.
+    const bool now = more || news_.load(std::memory_order_acquire) ||
+                     stopping_.load(std::memory_order_acquire);
+    const auto wait_ns = now ? 0 : paced_until_ns_ != 0 ? paced_until_ns_ : INT64_MAX;
     if (auto ran = loop_->run_once(Deadline{wait_ns}); !ran) {
       fail_unless_stopping(ran.error());
       return;

@@ -94,6 +94,8 @@ class SourceLane {
 
   std::mutex order_mutex_;  // once an order: guards next_order_ and the slots' stale runs
   std::optional<SourceLanes::Order> next_order_;
+  /// An order has come since take_order(): pump() may have taken the wake-up that told of it.
+  std::atomic<bool> news_{false};
   std::atomic<std::uint64_t> done_{0};
   std::atomic<std::int64_t> progress_ns_{0};
   std::atomic<std::int64_t> waited_ns_{0};  // for the report
