@@ -73,7 +73,7 @@ TEST_F(MemoryPiecesTest, AddsEachOnce) {
 TEST_F(MemoryPiecesTest, AGuestThatTouchesThemGoesOn) {
   // The guest calls every 16 writes; between the calls it is on its own.
   std::uint64_t touches = 0;
-  std::uint64_t calls = 0;
+  std::atomic<std::uint64_t> calls = 0;
   auto thread = VcpuThread::start(
       *machine_->vcpu,
       [&](VcpuThread&, Vcpu& vcpu, std::int64_t) -> Result<VcpuThread::Next> {
