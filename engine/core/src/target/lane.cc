@@ -88,7 +88,7 @@ void TargetLane::run() {
   notes_.progressed();
   bool swept = !options_.sweeps;
   while (!stopping_.load(std::memory_order_acquire)) {
-    const bool sweep = !swept && plane_.switched();
+    const bool sweep = !swept && plane_.sweeps();
     if (auto ran = loop_->run_once(sweep ? Deadline{0} : Deadline::never()); !ran) {
       fail_unless_stopping(ran.error());
       return;

@@ -51,6 +51,9 @@ class TargetPlane {
     switched_.store(true, std::memory_order_release);
   }
   [[nodiscard]] bool switched() const { return switched_.load(std::memory_order_acquire); }
+  /// The blackout is over: mapping what is valid no longer takes processor and memory lock from it.
+  void begin_sweep() { sweeps_.store(true, std::memory_order_release); }
+  [[nodiscard]] bool sweeps() const { return sweeps_.load(std::memory_order_acquire); }
   [[nodiscard]] std::uint64_t installed_after_switch() const {
     return states_->installed() - installed_before_;
   }
@@ -79,6 +82,7 @@ class TargetPlane {
   std::unique_ptr<PageStates> states_;
   OpenFaults open_faults_;
   std::atomic<bool> switched_{false};
+  std::atomic<bool> sweeps_{false};
   std::atomic<std::uint64_t> retracted_{0};
   std::atomic<std::uint64_t> retracted_at_switch_{0};
   std::uint64_t installed_before_ = 0;

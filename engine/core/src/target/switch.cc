@@ -24,7 +24,6 @@ Status TargetSession::Impl::final_sync(const wire::FinalSync& sync) {
                 "pages are to follow, though the description said that none would");
   }
   plane_->switch_over();
-  lanes_->wake();  // one of the lanes maps what is valid from now on
   return {};
 }
 
@@ -51,6 +50,8 @@ void TargetSession::Impl::run_guest() {
   control_->send(wire::MessageType::kRunning,
                  wire::Running{static_cast<std::uint64_t>(load_ns()),
                                static_cast<std::uint64_t>(resume_ns())});
+  plane_->begin_sweep();
+  lanes_->wake();  // one of the lanes maps what is valid from now on
 }
 
 void TargetSession::Impl::complete() {
