@@ -248,7 +248,7 @@ Status ScanDirtySource::scan(RegionIndex region, Stretch pages, engine::DirtySin
     if (count < 0) {
       return fail_errno(errno, "PAGEMAP_SCAN", fmt::format("region {}", region));
     }
-    for (int i = 0; sink != nullptr && i < count; ++i) {
+    for (std::size_t i = 0; sink != nullptr && i < static_cast<std::size_t>(count); ++i) {
       engine::mark_run(*sink,
                        {region,
                         (ranges_[i].start - base) >> kPageShift,

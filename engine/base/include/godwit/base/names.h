@@ -19,6 +19,9 @@ struct Named {
   E value;
   const char* name;
 };
+// An aggregate's own guide is not known to every compiler (clang since 17).
+template <typename E>
+Named(E, const char*) -> Named<E>;
 
 template <typename E, std::size_t kCount>
 class Names {
