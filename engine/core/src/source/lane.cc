@@ -149,9 +149,11 @@ void SourceLane::announce(Slot& slot) {
 }
 
 void SourceLane::complete_order() {
+  if (limited()) {  // not in a blackout: to look costs a read of a proc file
+    waited_ns_.store(rank_.waited_ns(), std::memory_order_relaxed);
+    raised_.store(rank_.raised(), std::memory_order_relaxed);
+  }
   order_ = {};
-  waited_ns_.store(rank_.waited_ns(), std::memory_order_relaxed);
-  raised_.store(rank_.raised(), std::memory_order_relaxed);
   // release: pairs with orders_done().
   done_.fetch_add(1, std::memory_order_release);
   lanes_.notes_.progressed();

@@ -40,7 +40,7 @@ class SourceLane {
   [[nodiscard]] std::int64_t progress_ns() const {
     return progress_ns_.load(std::memory_order_relaxed);
   }
-  /// For a processor, until the end of the last order.
+  /// For a processor, until the end of the last order during which the guest ran.
   [[nodiscard]] std::int64_t waited_ns() const {
     return waited_ns_.load(std::memory_order_relaxed);
   }
