@@ -11,6 +11,8 @@
 
 #include "godwit/base/run_delay.h"
 
+#include "support/require.h"
+
 namespace godwit {
 namespace {
 
@@ -62,7 +64,7 @@ bool may_have_priority() {
 
 TEST_F(Thread, AGuestKeepsWhatTheProcessWasStartedWith) {
   if (!may_have_priority()) {
-    GTEST_SKIP() << "priorities are not permitted here";
+    GODWIT_MISSING("surroundings", "priorities are not permitted here");
   }
   EXPECT_EXIT(
       {

@@ -170,4 +170,18 @@ inline std::uint64_t populated_pages(const engine::GuestMemory& memory) {
   return pages;
 }
 
+/// Of a scan over regions of 40 and 8 pages, of which kTouchedForFirstAndNext were written.
+inline constexpr PageId kTouchedForFirstAndNext[] = {{0, 3}, {0, 10}, {0, 11}, {0, 12}, {1, 5}};
+inline void expect_first_and_next(engine::PopulatedScan& scan) {
+  EXPECT_EQ(scan.first({0, 4, 30}).value(), 10U);
+  EXPECT_EQ(scan.first({0, 11, 30 - 11}).value(), 11U);
+  EXPECT_EQ(scan.first({0, 13, 27}).value(), 40U) << "the next region's page is not this one's";
+  EXPECT_EQ(scan.first({0, 4, 6}).value(), 10U) << "the end: nothing before it";
+  EXPECT_EQ(scan.next({0, 0, 40}).value(), (PageRun{0, 3, 1}));
+  EXPECT_EQ(scan.next({0, 4, 36}).value(), (PageRun{0, 10, 3}));
+  EXPECT_EQ(scan.next({0, 13, 27}).value().count, 0U);
+  EXPECT_EQ(scan.next({0, 4, 6}).value().count, 0U);
+  EXPECT_EQ(scan.next({1, 0, 8}).value(), (PageRun{1, 5, 1}));
+}
+
 }  // namespace godwit::uffd

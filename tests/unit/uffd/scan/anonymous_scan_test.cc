@@ -78,18 +78,11 @@ TEST_P(AnonymousScan, AgreesWithAModelOnRandomPages) {
 
 TEST_P(AnonymousScan, TellsTheFirstPageAndTheFirstRunOfAPart) {
   const TestMemory memory({40, 8}, TestBacking::kAnonymous);
-  for (const PageId page : {PageId{0, 3}, {0, 10}, {0, 11}, {0, 12}, {1, 5}}) {
+  for (const auto page : kTouchedForFirstAndNext) {
     touch(memory.get(), page);
   }
   const auto scan = make_anonymous_scan(memory.get(), GetParam());
-  EXPECT_EQ(scan->first({0, 4, 30}).value(), 10U);
-  EXPECT_EQ(scan->first({0, 11, 30 - 11}).value(), 11U);
-  EXPECT_EQ(scan->first({0, 13, 27}).value(), 40U) << "the next region's page is not this one's";
-  EXPECT_EQ(scan->first({0, 4, 6}).value(), 10U) << "the end: nothing before it";
-  EXPECT_EQ(scan->next({0, 0, 40}).value(), (PageRun{0, 3, 1}));
-  EXPECT_EQ(scan->next({0, 4, 36}).value(), (PageRun{0, 10, 3}));
-  EXPECT_EQ(scan->next({0, 13, 27}).value().count, 0U);
-  EXPECT_EQ(scan->next({1, 0, 8}).value(), (PageRun{1, 5, 1}));
+  expect_first_and_next(*scan);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways,
