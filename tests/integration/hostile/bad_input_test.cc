@@ -19,6 +19,7 @@
 
 #include "support/command/guest_under_test.h"
 #include "support/command/surroundings.h"
+#include "support/require_kvm.h"
 
 namespace godwit::test {
 namespace {
@@ -297,6 +298,7 @@ struct Surroundings {
   const char* arguments;
   int code;
   const char* says;
+  bool needs_kvm = false;
 };
 void PrintTo(const Surroundings& cell, std::ostream* out) {
   *out << cell.arguments;
@@ -309,6 +311,9 @@ TEST_P(Taken, IsSaidAndTheRestWorks) {
     GODWIT_MISSING("surroundings", "needs root to take devices and system calls away");
   }
   const auto& cell = GetParam();
+  if (cell.needs_kvm) {
+    GODWIT_NEED_KVM();
+  }
   const auto ran = run(cell.arguments, cell.prepare);
   if (ran.code == kCannot) {
     GODWIT_MISSING("surroundings", "these surroundings cannot be made here");
@@ -360,12 +365,14 @@ INSTANTIATE_TEST_SUITE_P(
                      GODWIT_DEMO "process --mode stop-and-copy",
                      0,
                      ""},
-        Surroundings{"UffdForbiddenKvm", without_userfaultfd, GODWIT_DEMO "kvm", 3, "userfaultfd"},
+        Surroundings{
+            "UffdForbiddenKvm", without_userfaultfd, GODWIT_DEMO "kvm", 3, "userfaultfd", true},
         Surroundings{"UffdForbiddenKvmPrecopy",
                      without_userfaultfd,
                      GODWIT_DEMO "kvm --mode precopy",
                      0,
-                     ""},
+                     "",
+                     true},
         Surroundings{"PriorityForbidden",
                      become_nobody,
                      GODWIT_DEMO "process --mode precopy",

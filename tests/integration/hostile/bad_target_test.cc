@@ -16,6 +16,7 @@
 #include "support/command/guest_under_test.h"
 #include "support/command/surroundings.h"
 #include "support/fake_peer.h"
+#include "support/require_kvm.h"
 
 namespace godwit::test {
 namespace {
@@ -84,6 +85,7 @@ struct Misfit {
   const char* migrate;
   const char* says;
   const char* then;  ///< options with which the same receiver takes it; null: another receiver
+  bool needs_kvm = false;
 };
 void PrintTo(const Misfit& cell, std::ostream* out) {
   *out << cell.name;
@@ -93,6 +95,9 @@ class MisfitTarget : public BadTarget, public testing::WithParamInterface<Misfit
 
 TEST_P(MisfitTarget, RefusesWithAReasonAndWaitsForTheNext) {
   const auto& cell = GetParam();
+  if (cell.needs_kvm) {
+    GODWIT_NEED_KVM();
+  }
   if (cell.prepare != nullptr && ::geteuid() != 0) {
     GODWIT_MISSING("surroundings", "needs root to take devices and system calls away");
   }
@@ -158,7 +163,8 @@ INSTANTIATE_TEST_SUITE_P(Targets,
                                              without_kvm,
                                              "",
                                              "/dev/kvm",
-                                             nullptr}),
+                                             nullptr,
+                                             true}),
                          [](const auto& cell) { return std::string(cell.param.name); });
 
 TEST_F(BadTarget, MemoryGroupLeavesTooLittle) {

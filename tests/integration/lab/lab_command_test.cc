@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "support/command/command.h"
+#include "support/require_kvm.h"
 #include "support/temporary_directory.h"
 
 // The lab cannot flatter: it calls equal things equal, and finds and sizes a delay that was
@@ -62,7 +63,10 @@ TEST(Lab, ADelayPlantedInTheFaultPathIsFoundAndSized) {
   ASSERT_EQ(row.value("kind", ""), "comparison");
   constexpr double kBucket = 1.0 / 16;
   expect_sized(row, "fault_p50_ns", 1e6, kBucket);
-  expect_sized(row, "guest_fault_p50_ns", 1e6, kBucket);
+  // Of the touches that a process guest calls slow, most wait for a mapping and for no page.
+  if (kvm::unusable_reason().empty()) {
+    expect_sized(row, "guest_fault_p50_ns", 1e6, kBucket);
+  }
 }
 
 TEST(Lab, ARunThatIsNotVerifiedFailsTheLab) {

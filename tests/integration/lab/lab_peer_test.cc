@@ -64,9 +64,8 @@ TEST(LabPeer, QemuMigratesTheSameGuestAndItsPagesAreChecked) {
     EXPECT_LE(touches, steps);
     EXPECT_GT(touches * 10, steps);
     EXPECT_TRUE(row["figures"].contains("valley"));
-    // The gap holds the whole blackout, which QEMU tells in milliseconds.
-    EXPECT_GE(row["figures"]["guest_gap_ns"].get<double>() + 1e6,
-              row["figures"]["downtime_ns"].get<double>());
+    // Not compared with downtime_ns: QEMU counts until its source has heard of the end and has come
+    // to run again, and by then the guest may have been running at the target for long.
     EXPECT_GE(row["figures"]["largest_stall_ns"].get<double>(),
               row["figures"]["guest_gap_ns"].get<double>());
   }
