@@ -29,7 +29,8 @@ constexpr std::array<Unit, 5> kSizes{
     {{"", 1}, {"KiB", kKiB}, {"MiB", kMiB}, {"GiB", kGiB}, {"TiB", 1024 * kGiB}}};
 constexpr std::array<Unit, 3> kTimes{{{"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}}};
 
-/// The same by other means: digits, then exactly one of the units, and no more than `limit`.
+/// The same by other means: digits without a leading zero, then exactly one of the units, and no more
+/// than `limit`.
 std::optional<std::uint64_t> slowly(std::string_view text,
                                     std::span<const Unit> units,
                                     std::uint64_t limit) {
@@ -40,8 +41,11 @@ std::optional<std::uint64_t> slowly(std::string_view text,
     number = std::min<Wide>(number, Wide{1} << 64);  // enough to be too large
     ++digits;
   }
+  if (digits == 0 || (digits > 1 && text[0] == '0')) {
+    return std::nullopt;
+  }
   for (const auto& unit : units) {
-    if (digits != 0 && text.substr(digits) == unit.suffix && number * unit.factor <= limit) {
+    if (text.substr(digits) == unit.suffix && number * unit.factor <= limit) {
       return static_cast<std::uint64_t>(number * unit.factor);
     }
   }

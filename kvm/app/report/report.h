@@ -31,6 +31,37 @@ struct LatencySummary {
 };
 LatencySummary summarize(const Histogram& histogram);
 
+// Parts of a report that are not always there. They are no nested classes, of which clang cannot
+// make an optional while the class around them is incomplete.
+
+struct ReportPlanted {
+  std::string kind;
+  std::optional<std::uint64_t> page;  ///< unset for faults that hit none
+};
+
+struct ReportTimeline {
+  std::int64_t interval_ns = 0, start_ns = 0;
+  std::vector<std::uint64_t> touches;
+};
+
+struct ReportPhase {
+  std::string name;
+  std::int64_t start_ns = 0, end_ns = 0;
+};
+
+/// What --timeline adds.
+struct ReportCourse {
+  std::optional<ReportTimeline> timeline;
+  std::vector<ReportPhase> phases;
+  std::optional<std::int64_t> recovery_ns;
+  std::optional<double> valley;
+};
+
+/// What both sides say when neither may give up.
+struct ReportHeld {
+  std::optional<StatusAnswer> source, target;
+};
+
 /// One migration as it is reported; docs/command.md says what each member means. The source fills it
 /// by source_report(). What only a later look at the side that runs the guest can tell is zero until
 /// add_target(), add_timeline() and add_sweep() fill it. Units: ns, bytes, pages.
@@ -69,11 +100,7 @@ struct Report {
   struct {
     std::uint64_t pages_expected = 0, pages_checked = 0, mismatches = 0, guest_errors = 0;
   } verified;
-  struct Planted {
-    std::string kind;
-    std::optional<std::uint64_t> page;  ///< unset for faults that hit none
-  };
-  std::optional<Planted> planted;
+  std::optional<ReportPlanted> planted;
   std::vector<std::string> warnings;
   std::string transport, dirty_source, placement, backing;
   std::uint32_t channels = 1;
@@ -93,28 +120,8 @@ struct Report {
   Sides overhead_bytes;
   Sides page_table_bytes;
 
-  struct Timeline {
-    std::int64_t interval_ns = 0, start_ns = 0;
-    std::vector<std::uint64_t> touches;
-  };
-  struct Phase {
-    std::string name;
-    std::int64_t start_ns = 0, end_ns = 0;
-  };
-  /// What --timeline adds.
-  struct Course {
-    std::optional<Timeline> timeline;
-    std::vector<Phase> phases;
-    std::optional<std::int64_t> recovery_ns;
-    std::optional<double> valley;
-  };
-  std::optional<Course> course;
-
-  /// What both sides say when neither may give up.
-  struct Held {
-    std::optional<StatusAnswer> source, target;
-  };
-  std::optional<Held> held;
+  std::optional<ReportCourse> course;
+  std::optional<ReportHeld> held;
 };
 
 /// Everything that the source's report is made of; what is unknown stays at its zero.

@@ -48,7 +48,7 @@ void visit(Members& in, Floors& floors) {
 }
 
 template <typename Members>
-void visit(Members& in, Report::Planted& planted) {
+void visit(Members& in, ReportPlanted& planted) {
   in.value("kind", planted.kind);
   in.nullable("page", planted.page);
 }
@@ -62,14 +62,14 @@ void visit_sides(Members& in, const char* name, Sides& sides) {
 }
 
 template <typename Members>
-void visit(Members& in, Report::Timeline& timeline) {
+void visit(Members& in, ReportTimeline& timeline) {
   in.value("interval_ns", timeline.interval_ns);
   in.value("start_ns", timeline.start_ns);
   in.values("touches", timeline.touches);
 }
 
 template <typename Members>
-void visit(Members& in, Report::Phase& phase) {
+void visit(Members& in, ReportPhase& phase) {
   in.value("name", phase.name);
   in.value("start_ns", phase.start_ns);
   in.value("end_ns", phase.end_ns);
@@ -79,7 +79,7 @@ void visit(Members& in, Report::Phase& phase) {
 constexpr auto kEach = [](auto& in, auto& part) { visit(in, part); };
 
 template <typename Members>
-void visit(Members& in, Report::Course& course) {
+void visit(Members& in, ReportCourse& course) {
   in.nullable("timeline", course.timeline, kEach);
   in.list("phases", course.phases, kEach);
   in.nullable("recovery_ns", course.recovery_ns);
@@ -87,7 +87,7 @@ void visit(Members& in, Report::Course& course) {
 }
 
 template <typename Members>
-void visit(Members& in, Report::Held& held) {
+void visit(Members& in, ReportHeld& held) {
   const auto status_with_type = [](auto& inside, StatusAnswer& status) {
     std::string type = "reply";  // as status_json() writes it
     inside.value("type", type);

@@ -81,7 +81,7 @@ std::string guest_line(const Report& report) {
                      duration_text(report.clock_error_ns));
 }
 
-std::string throughput_line(const Report::Course& course) {
+std::string throughput_line(const ReportCourse& course) {
   return fmt::format(
       "  throughput  lowest in 10 ms {}, at 90 % again {}\n",
       course.valley ? fmt::format("{:.0f} % of before", *course.valley * 100) : "not known",

@@ -14,8 +14,8 @@ constexpr std::int64_t kIntervalsMax = 65'536;
 
 /// The report's times laid end to end. Populating the target's memory comes first and is no part of
 /// the total.
-std::vector<Report::Phase> phases_of(const Report& report) {
-  std::vector<Report::Phase> phases;
+std::vector<ReportPhase> phases_of(const Report& report) {
+  std::vector<ReportPhase> phases;
   auto at = report.prealloc_ns + report.setup_ns;
   const auto add = [&](const char* name, std::int64_t lasts_ns) {
     if (lasts_ns > 0) {
@@ -32,7 +32,7 @@ std::vector<Report::Phase> phases_of(const Report& report) {
 void fill(Report& report, const Throughput& seen, const vmm::MigrationSpan& span) {
   const auto figures = vmm::figures_of(seen, span);
   report.course = {
-      .timeline = Report::Timeline{.interval_ns = Throughput::kIntervalNs,
+      .timeline = ReportTimeline{.interval_ns = Throughput::kIntervalNs,
                                    .start_ns = seen.first * Throughput::kIntervalNs - span.began_ns,
                                    .touches = seen.touches},
       .phases = phases_of(report),

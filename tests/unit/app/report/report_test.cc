@@ -45,7 +45,7 @@ Report full_report() {
   report.guest_gap_ns = 3'000'000;
   report.clock_error_ns = 1'500;
   report.verified = {8000, 8000, 0, 0};
-  report.course = Report::Course{.timeline = Report::Timeline{10, -20, {1, 2}},
+  report.course = ReportCourse{.timeline = ReportTimeline{10, -20, {1, 2}},
                                  .phases = {{"precopy", 0, 5}},
                                  .recovery_ns = 30'000'000,
                                  .valley = 0.25};
