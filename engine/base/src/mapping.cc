@@ -1,6 +1,7 @@
 #include "godwit/base/mapping.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -71,7 +72,22 @@ Result<Mapping> Mapping::anonymous(std::size_t size) {
 
 namespace {
 
+/// A memfd is a file: beyond the limit the kernel ends the process by a signal. Source: setrlimit(2)
+Status check_file_size(std::uint64_t size) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      size > limit.rlim_cur) {
+    return fail(ErrorCode::kNoMemory,
+                "memfd",
+                fmt::format("{} bytes are needed in one file, RLIMIT_FSIZE allows {} (ulimit -f)",
+                            size,
+                            limit.rlim_cur));
+  }
+  return {};
+}
+
 Result<Fd> create_sized_memfd(const char* name, std::uint64_t size, unsigned flags) {
+  GODWIT_TRY(check_file_size(size));
   Fd fd(::memfd_create(name, MFD_CLOEXEC | flags));
   if (!fd.valid()) {
     return fail_errno(errno, "memfd_create");

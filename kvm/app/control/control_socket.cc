@@ -1,7 +1,9 @@
 #include "control/control_socket.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -26,7 +28,7 @@ constexpr std::size_t kLineBytesMax = 16U << 20;
 // Copying and printing JSON take stack for every level; nothing of ours has more than five.
 constexpr int kDepthMax = 64;
 constexpr int kBacklog = 16;
-/// A thread each: those who watch a guest are few.
+/// A thread each: those who watch a guest are few. One more takes the place of an idle one.
 constexpr std::size_t kClientsMax = 64;
 
 Result<Fd> open_spare() {
@@ -85,6 +87,15 @@ Status ControlConnection::send(const Json& json) {
     at += static_cast<std::size_t>(sent);
   }
   return {};
+}
+
+Status ControlConnection::offer(const Json& json) {
+  constexpr int kUnreadMax = 16384;
+  int unread = 0;
+  if (::ioctl(fd_.get(), SIOCOUTQ, &unread) == 0 && unread > kUnreadMax) {
+    return {};
+  }
+  return send(json);
 }
 
 Status ControlConnection::ask(const Json& request) {
@@ -232,7 +243,7 @@ void ControlServer::accept_one() {
   constexpr timeval kSendTimeout{kSendTimeoutSeconds, 0};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
   const std::lock_guard lock(mutex_);
-  if (clients_.size() == kClientsMax) {
+  if (clients_.size() >= kClientsMax && !make_room()) {
     ControlConnection client(std::move(fd));
     refuse(client, fmt::format("the guest's process has {} clients already", kClientsMax));
     return;
@@ -247,6 +258,25 @@ void ControlServer::accept_one() {
     return;
   }
   client.thread = std::move(*thread);
+}
+
+bool ControlServer::make_room() {
+  // Who has been told to go has gone, or is about to: it takes no place any more.
+  const auto staying = std::ranges::count_if(
+      clients_, [](const Client& client) { return !client.dismissed && !client.ended; });
+  if (static_cast<std::size_t>(staying) < kClientsMax) {
+    return true;
+  }
+  for (auto& client : clients_) {
+    if (!client.busy && !client.ended && !client.dismissed) {
+      log_warn("control socket: {} clients; the one that has been silent for longest is closed",
+               clients_.size());
+      client.dismissed = true;
+      client.connection.stop_receiving();
+      return true;
+    }
+  }
+  return false;
 }
 
 /// A connection that cannot be taken would wake the loop for ever, and its client would wait as
@@ -268,7 +298,13 @@ void ControlServer::serve(Client& client) {
     if (!request) {
       break;
     }
+    const auto set_busy = [&](bool busy) {
+      const std::lock_guard lock(mutex_);
+      client.busy = busy;
+    };
+    set_busy(true);
     handler_(*request, client.connection);
+    set_busy(false);
   }
   {
     const std::lock_guard lock(mutex_);

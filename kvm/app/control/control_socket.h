@@ -27,6 +27,9 @@ class ControlConnection {
 
   /// Errors: kClosed when the other side is gone.
   Status send(const Json& json);
+  /// Sends what nobody misses, unless much is unread there: a client that does not read loses
+  /// progress, and there is room for the answer that follows. Errors: as send().
+  Status offer(const Json& json);
   /// Sends a request, whose answer next() gives. One that is turned away is answered before it was
   /// sent: then it is no error here that nobody reads it.
   Status ask(const Json& request);
@@ -65,13 +68,18 @@ class ControlServer {
   struct Client {
     explicit Client(Fd fd) : connection(std::move(fd)) {}
     ControlConnection connection;
-    bool ended = false;  // guarded by mutex_
+    bool ended = false;      // guarded by mutex_
+    bool busy = false;       // the same: a request of it is being answered
+    bool dismissed = false;  // the same: it made room for another
     std::jthread thread;
   };
   ControlServer(net::UnixListener listener, Fd spare, EventFd wake, Handler handler);
   void accept_loop();
   void accept_one();
   void turn_away();
+  /// Ends the connection that has been silent for longest; false when all of them are being answered.
+  /// Requires: mutex_.
+  bool make_room();
   void serve(Client& client);
   void remove_ended();
 

@@ -1,5 +1,6 @@
 #include "godwit/base/mapping.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,22 @@ TEST(Memfd, StartsAsOneHole) {
   struct stat status = {};
   ASSERT_EQ(::fstat(file->get(), &status), 0);
   EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), kMiB);
+}
+
+// A signal that ends the process would come otherwise.
+TEST(Mapping, AFileOverTheLimitIsRefusedAndNamesIt) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 2 * kMiB;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &low), 0);
+  const auto fits = create_memfd("godwit-test", 2 * kMiB);
+  const auto over = create_memfd("godwit-test", 2 * kMiB + 1);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(fits);
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code, ErrorCode::kNoMemory);
+  EXPECT_NE(over.error().message().find("RLIMIT_FSIZE"), std::string::npos);
 }
 
 }  // namespace

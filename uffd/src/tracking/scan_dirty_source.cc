@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -19,6 +21,7 @@
 #include "godwit/uffd/uffd.h"
 
 #include "memory_kind.h"
+#include "tracking/unmergeable.h"
 #include "uapi.h"
 
 // Which pages did the guest write since the last sync? Order is correctness.
@@ -138,6 +141,7 @@ Status ScanDirtySource::arm_all() {
   armed_.assign(memory_.regions.size(), {});
   for (RegionIndex region = 0; region < memory_.regions.size(); ++region) {
     const auto pages = memory_.regions[region].page_count;
+    GODWIT_TRY(make_unmergeable(memory_.regions[region]));
     GODWIT_TRY(uffd_->register_range(
         memory_.regions[region].guest, pages << kPageShift, Registration::kWriteProtect));
     ++registered_;
@@ -278,6 +282,24 @@ void ScanDirtySource::stop() {
   sink_ = nullptr;
 }
 
+/// Linux 6.7 and 6.8 look at the protection bit of entries of swapped and migrating pages in the wrong
+/// place when they are asked for written pages only, and may not tell that such a page was written.
+/// Nothing short of swapping shows it. Source: fs/proc/task_mmu.c, the fast path of PAGE_IS_WRITTEN,
+/// corrected in April 2024
+Status check_kernel() {
+  utsname name{};
+  int major = 0;
+  int minor = 0;
+  if (::uname(&name) == 0 && std::sscanf(name.release, "%d.%d", &major, &minor) == 2 &&
+      major == 6 && (minor == 7 || minor == 8)) {
+    return fail(ErrorCode::kUnsupported,
+                "PAGEMAP_SCAN",
+                fmt::format("Linux {} may lose writes to pages that are swapped (fixed in 6.9)",
+                            name.release));
+  }
+  return {};
+}
+
 /// Whether PAGEMAP_SCAN exists here: a question about no page at all.
 Status probe_scan(int pagemap) {
   UapiScanArguments nothing;
@@ -296,6 +318,7 @@ Status probe_scan(int pagemap) {
 Result<std::unique_ptr<engine::DirtySource>> make_scan_dirty_source(
     const engine::GuestMemory& memory) {
   // Asked now, so that a host that cannot do it says so before a migration begins.
+  GODWIT_TRY(check_kernel());
   GODWIT_TRY_ASSIGN(const auto probe, Uffd::open(wanted_features(), Mode::kUserFaultsEnough));
   (void)probe;
   Fd pagemap(::open(kPagemap, O_RDONLY | O_CLOEXEC));

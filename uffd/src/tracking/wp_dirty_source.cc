@@ -20,6 +20,7 @@
 #include "godwit/uffd/uffd.h"
 
 #include "address_map.h"
+#include "tracking/unmergeable.h"
 
 // Which pages did the guest write since the last sync? Order is correctness.
 //
@@ -410,6 +411,7 @@ void WpDirtySource::mark_batch() {
 Status WpDirtySource::register_all() {
   for (registered_ = 0; registered_ < memory_.regions.size(); ++registered_) {
     const auto& region = memory_.regions[registered_];
+    GODWIT_TRY(make_unmergeable(region));
     GODWIT_TRY(uffd_->register_range(
         region.guest,
         region.page_count << kPageShift,

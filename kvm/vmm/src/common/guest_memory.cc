@@ -10,8 +10,19 @@
 
 namespace godwit::vmm {
 namespace {
+
 constexpr std::uint64_t kHugeBlockPages = 2 * kMiB / kPageBytes;
+
+/// A core dump would hold the guest, its secrets included, and take as long as writing it does, while
+/// the peer of a migration waits.
+Status keep_out_of_dumps(const Mapping& memory) {
+  if (::madvise(memory.data(), memory.size(), MADV_DONTDUMP) != 0) {
+    return fail_errno(errno, "MADV_DONTDUMP", "guest memory");
+  }
+  return {};
 }
+
+}  // namespace
 
 Status OwnedMemory::add_memfd(engine::MemoryRegion region,
                               bool huge_pages,
@@ -27,7 +38,13 @@ Status OwnedMemory::add_memfd(engine::MemoryRegion region,
   if (options.with_alias) {
     GODWIT_TRY_ASSIGN(auto alias, Mapping::shared(file.get(), 0, bytes));
     region.alias = alias.data();
+    if (!options.in_core_dumps) {
+      GODWIT_TRY(keep_out_of_dumps(alias));
+    }
     mappings_.push_back(std::move(alias));
+  }
+  if (!options.in_core_dumps) {
+    GODWIT_TRY(keep_out_of_dumps(guest));
   }
   mappings_.push_back(std::move(guest));
   files_.push_back(std::move(file));
@@ -35,12 +52,15 @@ Status OwnedMemory::add_memfd(engine::MemoryRegion region,
   return {};
 }
 
-Status OwnedMemory::add_anonymous(engine::MemoryRegion region) {
+Status OwnedMemory::add_anonymous(engine::MemoryRegion region, const MemoryOptions& options) {
   GODWIT_TRY_ASSIGN(auto guest, Mapping::anonymous(region.page_count << kPageShift));
   // A huge page would make 511 pages that nobody ever wrote look populated, and populate them. A
   // kernel without huge pages (EINVAL) makes none.
   if (::madvise(guest.data(), guest.size(), MADV_NOHUGEPAGE) != 0 && errno != EINVAL) {
     return fail_errno(errno, "MADV_NOHUGEPAGE", "guest memory");
+  }
+  if (!options.in_core_dumps) {
+    GODWIT_TRY(keep_out_of_dumps(guest));
   }
   region.guest = guest.data();
   mappings_.push_back(std::move(guest));
@@ -58,7 +78,7 @@ Result<OwnedMemory> OwnedMemory::create(
     out.gpa = region.gpa;
     out.page_count = region.page_count;
     GODWIT_TRY(backing == Backing::kAnonymous
-                   ? memory.add_anonymous(out)
+                   ? memory.add_anonymous(out, options)
                    : memory.add_memfd(out, backing == Backing::kHugetlb, options));
   }
   return memory;

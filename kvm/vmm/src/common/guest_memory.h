@@ -27,7 +27,7 @@ class OwnedMemory {
 
  private:
   Status add_memfd(engine::MemoryRegion region, bool huge_pages, const MemoryOptions& options);
-  Status add_anonymous(engine::MemoryRegion region);
+  Status add_anonymous(engine::MemoryRegion region, const MemoryOptions& options);
 
   std::vector<Fd> files_;
   std::vector<Mapping> mappings_;

@@ -1,5 +1,8 @@
+#include <sys/mman.h>
+
 #include <memory>
 #include <ostream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -9,6 +12,7 @@
 #include "godwit/uffd/wp_dirty_source.h"
 
 #include "dirty_support.h"
+#include "support/vm_flags.h"
 #include "unit/uffd/uffd_support.h"
 
 // What every write-protecting dirty source promises; the tests of one alone are in its own file.
@@ -50,6 +54,21 @@ TEST_P(DirtySourceTest, MarksExactlyTheWrittenPages) {
   EXPECT_EQ(consumer_->copy_marked(), 6U);
   sync();
   EXPECT_EQ(consumer_->copy_marked(), 0U);
+}
+
+// A page that KSM merges loses its write protection, and with it the next write's trace.
+TEST_P(DirtySourceTest, TakesMemoryOutOfTheHandsOfKsm) {
+  make({64, 16});
+  for (const auto& region : memory().regions) {
+    if (::madvise(region.guest, region.page_count << kPageShift, MADV_MERGEABLE) != 0) {
+      GTEST_SKIP() << "this kernel has no KSM";
+    }
+    EXPECT_EQ(test::vm_flags(region.guest).find("mg ") != std::string::npos, anonymous());
+  }
+  start();
+  for (const auto& region : memory().regions) {
+    EXPECT_EQ(test::vm_flags(region.guest).find("mg "), std::string::npos);
+  }
 }
 
 TEST_P(DirtySourceTest, FirstReadOfAPageThatNobodyWroteIsNoLostWriteLater) {

@@ -156,6 +156,7 @@ struct MemoryOptions {
   bool with_alias = false;  ///< a second mapping, for placing pages (target); memfd only
   /// KVM learns of the memory while pages already arrive; prepare() waits for it (target).
   bool register_in_background = false;
+  bool in_core_dumps = false;  ///< guest memory is part of a core dump of this process
 };
 
 /// Makes a machine with its memory; nothing runs yet: boot() it, or load_state() and run() it.
