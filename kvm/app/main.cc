@@ -1,8 +1,10 @@
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <mutex>
 #include <variant>
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
 #include "godwit/json/json.h"
@@ -17,16 +19,27 @@
 namespace godwit::app {
 namespace {
 
+/// stderr, for which no thread waits: a guest must not stand still for a log that nobody reads.
+class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    write_stderr({line.data(), line.size()}, 0);
+  }
+  void flush_() override {}
+};
+
 /// The library logs to this logger and to no other; everything goes to stderr, since stdout is for
 /// results.
 void set_up_logging() {
-  auto logger = spdlog::stderr_logger_mt("godwit");
+  auto logger = std::make_shared<spdlog::logger>("godwit", std::make_shared<StderrSink>());
+  spdlog::register_logger(logger);
   logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");
   logger->set_level(spdlog::level::warn);
   if (const char* level = std::getenv("GODWIT_LOG"); level != nullptr) {
     logger->set_level(spdlog::level::from_str(level));
   }
-  logger->flush_on(spdlog::level::debug);
 }
 
 int report_usage(const ParsedCommandLine& parsed) {
@@ -49,6 +62,7 @@ struct Dispatch {
   int operator()(const RunLine& line) const { return run_command(line, signals); }
   int operator()(const ReceiveLine& line) const { return receive_command(line, signals); }
   int operator()(const MigrateLine& line) const { return migrate_command(line, signals); }
+  int operator()(const RecoverLine& line) const { return recover_command(line, signals); }
   int operator()(const ClientLine& line) const { return client_command(line, signals); }
   int operator()(const DemoLine& line) const { return demo_command(line, signals); }
 };

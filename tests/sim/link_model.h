@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -34,7 +35,8 @@ enum class MessageKind : std::uint8_t {
   kCancel,
   kCancelAck,
   kAbort,
-  kEnd,  ///< the peer closed the connection
+  kMissing,  ///< all runs at once, with count and hash
+  kEnd,      ///< the peer closed the connection
 };
 
 enum class Phase : std::uint8_t { kPrecopy, kBackground, kUrgent };
@@ -49,7 +51,9 @@ inline constexpr std::uint32_t kMostBulkChannels = 4;
 constexpr ChannelName bulk(std::uint32_t index) {
   return static_cast<ChannelName>(static_cast<std::uint32_t>(ChannelName::kBulk0) + index);
 }
-constexpr bool is_bulk(ChannelName channel) { return channel >= ChannelName::kBulk0; }
+constexpr bool is_bulk(ChannelName channel) {
+  return channel >= ChannelName::kBulk0;
+}
 
 struct Message {
   MessageKind kind = MessageKind::kHello;
@@ -164,19 +168,70 @@ class Stream {
   bool receiver_closed_ = false;
 };
 
-/// The channels between source and target.
+/// The channels between source and target. A link that is lost may be followed by another one; what
+/// is still on its way on an older one is heard until its receiver closes it.
 class LinkModel {
  public:
-  LinkModel(World& world, LinkOptions options)
-      : to_target_(kChannels.size(), Stream(world, options)),
-        to_source_(kChannels.size(), Stream(world, options)) {}
+  using Hear = std::function<Stream::Receiver(unsigned link, ChannelName channel)>;
 
-  Stream& to_target(ChannelName channel) { return to_target_[static_cast<std::size_t>(channel)]; }
-  Stream& to_source(ChannelName channel) { return to_source_[static_cast<std::size_t>(channel)]; }
+  LinkModel(World& world, LinkOptions options) : world_(world), options_(options) { renew(); }
+
+  /// Who hears what arrives, on this link and on those to come.
+  void hear_at_target(Hear hear) {
+    at_target_ = std::move(hear);
+    for (const auto channel : kChannels) {
+      to_target(channel, 0).connect(at_target_(0, channel));
+    }
+  }
+  void hear_at_source(Hear hear) {
+    at_source_ = std::move(hear);
+    for (const auto channel : kChannels) {
+      to_source(channel, 0).connect(at_source_(0, channel));
+    }
+  }
+
+  /// The source connects once more; returns the number of the new link.
+  unsigned renew() {
+    links_.push_back(std::make_unique<Link>(world_, options_));
+    const auto number = newest();
+    for (const auto channel : kChannels) {
+      if (at_target_) {
+        to_target(channel, number).connect(at_target_(number, channel));
+      }
+      if (at_source_) {
+        to_source(channel, number).connect(at_source_(number, channel));
+      }
+    }
+    return number;
+  }
+  [[nodiscard]] unsigned newest() const { return static_cast<unsigned>(links_.size() - 1); }
+
+  /// Until then nobody is reached.
+  void go_down(Ns until) { down_until_ = until; }
+  [[nodiscard]] bool is_down() const { return world_.time.now() < down_until_; }
+
+  Stream& to_target(ChannelName channel, unsigned link) {
+    return links_[link]->to_target[static_cast<std::size_t>(channel)];
+  }
+  Stream& to_source(ChannelName channel, unsigned link) {
+    return links_[link]->to_source[static_cast<std::size_t>(channel)];
+  }
 
  private:
-  std::vector<Stream> to_target_;
-  std::vector<Stream> to_source_;
+  struct Link {
+    Link(World& world, LinkOptions options)
+        : to_target(kChannels.size(), Stream(world, options)),
+          to_source(kChannels.size(), Stream(world, options)) {}
+    std::vector<Stream> to_target;
+    std::vector<Stream> to_source;
+  };
+
+  World& world_;
+  const LinkOptions options_;
+  std::vector<std::unique_ptr<Link>> links_;  // old ones stay: their bytes are still on the way
+  Hear at_target_;
+  Hear at_source_;
+  Ns down_until_ = 0;
 };
 
 }  // namespace godwit::sim

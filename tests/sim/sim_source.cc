@@ -44,29 +44,28 @@ SimSource::SimSource(World& world, const Scenario& scenario, LinkModel& link, Fa
       dirty_ = std::make_unique<WriteProtectModel>(scenario.region_pages, interleave);
       break;
   }
-  const auto hear = [&](ChannelName channel, void (SimSource::*handler)(const Message&)) {
-    link.to_source(channel).connect({.begin = [](const Message&) -> Ns { return 2'000; },
-                                     .end =
-                                         [this, handler](const Message& message) {
-                                           last_progress_ = world_.time.now();
-                                           if (closed_) {
-                                             return;
-                                           }
-                                           if (message.kind == K::kEnd) {
-                                             on_link_lost();
-                                             return;
-                                           }
-                                           (this->*handler)(message);
-                                         }});
-  };
-  hear(ChannelName::kControl, &SimSource::on_control);
-  for (std::uint32_t i = 0; i < kMostBulkChannels; ++i) {
-    hear(bulk(i), &SimSource::on_bulk);
-  }
+  link.hear_at_source([this](unsigned number, ChannelName channel) {
+    return Stream::Receiver{.begin = [](const Message&) -> Ns { return 2'000; },
+                            .end =
+                                [this, number, channel](const Message& message) {
+                                  if (closed_ || number != number_) {
+                                    return;
+                                  }
+                                  last_progress_ = world_.time.now();
+                                  if (message.kind == K::kEnd) {
+                                    on_link_lost(number);
+                                  } else if (channel == ChannelName::kControl) {
+                                    on_control(message);
+                                  } else if (channel == ChannelName::kUrgent) {
+                                    on_urgent(message);
+                                  } else {
+                                    on_bulk(message);
+                                  }
+                                }};
+  });
   for (std::uint32_t i = 0; i < scenario.options.channels; ++i) {
     cursors_.emplace_back(ledger_, i, scenario.options.channels);
   }
-  hear(ChannelName::kUrgent, &SimSource::on_urgent);
 }
 
 void SimSource::start() {
@@ -98,7 +97,7 @@ void SimSource::take(SourceEvent event) {
                        std::string(to_string(machine_.state())));
     }
     if (event != SourceEvent::kLinkLost) {
-      on_link_lost();  // a peer that breaks the protocol cannot be trusted with anything
+      on_link_lost(number_);  // a peer that breaks the protocol cannot be trusted with anything
     }
     return;
   }
@@ -108,6 +107,9 @@ void SimSource::take(SourceEvent event) {
 
 void SimSource::act(std::uint32_t actions) {
   const auto with = [&](std::uint32_t action) { return (actions & action) != 0; };
+  if (with(engine::kActDropLink)) {
+    drop_link();
+  }
   if (with(engine::kActConnect)) {
     world_.time.after(2 * scenario_.link.latency, [this] {
       if (machine_.state() == SourceState::kConnecting) {
@@ -154,12 +156,20 @@ void SimSource::act(std::uint32_t actions) {
   }
   if (with(engine::kActStream)) {
     if (!late_frame_.pages.empty()) {
-      send(bulk(late_channel_), late_frame_);
+      send(bulk(late_channel_), std::exchange(late_frame_, {}));
     }
     scheduler_.prepare_background();
     channels_busy_ = scenario_.options.channels;
     for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
       next_background(i);
+    }
+  }
+  if (with(engine::kActReconnect)) {
+    if (scenario_.recovers) {
+      world_.time.after(0, [this] { dial(); });
+    } else {
+      close();
+      world_.time.after(0, [this] { take(SourceEvent::kTimeout); });
     }
   }
   if (with(engine::kActFinish)) {
@@ -174,12 +184,6 @@ void SimSource::act(std::uint32_t actions) {
   }
   if (with(engine::kActClose)) {
     close();
-  }
-}
-
-void SimSource::on_link_lost() {
-  if (!machine_.ended() && machine_.state() != SourceState::kIdle) {
-    take(SourceEvent::kLinkLost);
   }
 }
 
@@ -199,37 +203,26 @@ void SimSource::fail() {
   }
 }
 
-void SimSource::watch() {
-  world_.time.after(scenario_.timeout_ns / 4, [this] {
-    const auto legal = [&](const engine::SourceTransition& row) {
-      return row.from == machine_.state() && row.event == SourceEvent::kTimeout;
-    };
-    const auto table = engine::SourceMachine::table();
-    if (world_.time.now() - last_progress_ > scenario_.timeout_ns &&
-        std::any_of(table.begin(), table.end(), legal)) {
-      take(SourceEvent::kTimeout);
-    }
-    if (!machine_.ended()) {
-      watch();
-    }
-  });
-}
-
 void SimSource::close() {
   if (std::exchange(closed_, true)) {
     return;
   }
   stop_tracking();
   for (const auto channel : kChannels) {
-    link_.to_target(channel).close_sender();
-    link_.to_source(channel).close_receiver();
+    link_.to_target(channel, number_).close_sender();
+    link_.to_source(channel, number_).close_receiver();
   }
 }
 
 void SimSource::on_control(const Message& message) {
   switch (message.kind) {
     case K::kWelcome:
-      return take(SourceEvent::kWelcome);
+      if (machine_.state() != SourceState::kResync) {
+        take(SourceEvent::kWelcome);
+      }
+      return;
+    case K::kMissing:
+      return on_missing(message);
     case K::kAccept:
       if (!deaf()) {
         for (std::uint32_t i = 0; i < scenario_.options.channels; ++i) {
@@ -241,7 +234,11 @@ void SimSource::on_control(const Message& message) {
     case K::kReady:
       return take(SourceEvent::kReady);
     case K::kRunning:
-      return take(SourceEvent::kRunning);
+      target_runs_ = true;
+      if (machine_.state() != SourceState::kResync) {
+        take(SourceEvent::kRunning);
+      }
+      return;
     case K::kComplete:
       return take(SourceEvent::kComplete);
     case K::kCancelAck:
@@ -283,18 +280,27 @@ void SimSource::on_urgent(const Message& message) {
 }
 
 void SimSource::send(ChannelName channel, Message message, std::function<void()> handed) {
-  link_.to_target(channel).send(std::move(message), [this, then = std::move(handed)] {
-    last_progress_ = world_.time.now();
-    if (then && !closed_) {
-      then();
-    }
-  });
+  link_.to_target(channel, number_)
+      .send(std::move(message), [this, number = number_, then = std::move(handed)] {
+        last_progress_ = world_.time.now();
+        if (then && !closed_ && number == number_ &&
+            machine_.state() != SourceState::kReconnecting) {
+          then();
+        }
+      });
 }
 
 // ---------------------------------------------------------------------------------- the page plane
 
 void SimSource::on_channels_open() {
-  if (++welcomes_ == scenario_.options.channels + 1) {
+  if (++welcomes_ != scenario_.options.channels + 1) {
+    return;
+  }
+  if (machine_.state() == SourceState::kResync) {
+    ++recovered_;
+    resyncing_ = false;
+    take(target_runs_ ? SourceEvent::kResyncedRunning : SourceEvent::kResyncedReady);
+  } else {
     take(SourceEvent::kAccepted);
   }
 }
@@ -495,11 +501,8 @@ void SimSource::next_background(std::uint32_t channel) {
   }
   send(bulk(channel), build(plan, Phase::kBackground), [this, plan, channel] {
     landed(plan);
-    world_.time.after(world_.between(1'000, 20'000), [this, channel] {
-      if (!closed_) {
-        next_background(channel);
-      }
-    });
+    on_this_link_after(world_.between(1'000, 20'000),
+                       [this, channel] { next_background(channel); });
   });
 }
 
@@ -580,6 +583,8 @@ void SimSource::device_write_later() {
 void SimSource::count(Outcome& outcome) const {
   outcome.overtaken = overtaken_;
   outcome.demand = demand_;
+  outcome.recovered = recovered_;
+  outcome.sent_again = sent_again_;
   outcome.resent = pages_sent_ - std::min(pages_sent_, ledger_.unique_pages());
 }
 

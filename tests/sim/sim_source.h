@@ -20,7 +20,8 @@ class SimSource : public GuestSide {
   SimSource(World& world, const Scenario& scenario, LinkModel& link, FakeGuest& guest);
 
   void start();
-  void on_link_lost();
+  /// The link of that number is lost, if it is the one in use.
+  void on_link_lost(unsigned link);
   void cancel();
   void fail();
   void request_switch() { switch_requested_ = true; }
@@ -63,6 +64,11 @@ class SimSource : public GuestSide {
   void mark(PageId page);
   void device_write_later();
   void close();
+  void drop_link();
+  void dial();
+  void on_missing(const Message& message);
+  /// Calls `then` later, unless the link is lost meanwhile.
+  void on_this_link_after(Ns delay, std::function<void()> then);
   void watch();
 
   World& world_;
@@ -87,6 +93,12 @@ class SimSource : public GuestSide {
   bool switch_requested_ = false;
   engine::Convergence convergence_;
   bool closed_ = false;
+  unsigned number_ = 0;  // of the link
+  bool target_runs_ = false;
+  bool resyncing_ = false;  // since the link was lost, until pages flow again
+  Ns lost_at_ = 0;
+  std::uint64_t recovered_ = 0;
+  std::uint64_t sent_again_ = 0;
   unsigned welcomes_ = 0;
   std::uint32_t rounds_ = 0;
   std::uint64_t previous_pending_ = 0;

@@ -28,33 +28,51 @@ SimTarget::SimTarget(World& world, const Scenario& scenario, LinkModel& link, Fa
       mapped_(scenario.region_pages, false),
       writers_(scenario.region_pages, 0),
       installed_after_switch_(scenario.region_pages, 0) {
-  for (const auto channel : kChannels) {
-    link.to_target(channel).connect(
-        {.begin = [this, channel](const Message& message) -> Ns {
-           last_progress_ = world_.time.now();
-           return message.kind == K::kPages && !closed_ ? begin_pages(channel, message) : 1'000;
-         },
-         .end =
-             [this, channel](const Message& message) {
-               if (closed_) {
-                 return;
-               }
-               if (message.kind == K::kEnd) {
-                 on_link_lost();
-               } else if (message.kind == K::kPages) {
-                 end_pages(channel, message);
-               } else if (message.kind == K::kHello && channel != ChannelName::kControl) {
-                 send(channel, {K::kWelcome});
-                 if (++hellos_ == scenario_.options.channels + 1) {
-                   take(TargetEvent::kChannelsOpen);
-                 }
-               } else if (channel == ChannelName::kControl) {
-                 on_control(message);
-               } else {
-                 on_bulk(channel, message);
-               }
-             }});
-  }
+  link.hear_at_target([this](unsigned number, ChannelName channel) {
+    return Stream::Receiver{
+        .begin = [this, number, channel](const Message& message) -> Ns {
+          const bool ours = !closed_ && link_up_ && number == number_;
+          last_progress_ = ours ? world_.time.now() : last_progress_;
+          return ours && message.kind == K::kPages ? begin_pages(channel, message) : 1'000;
+        },
+        .end =
+            [this, number, channel](const Message& message) {
+              if (closed_) {
+                return;
+              }
+              if (number > number_ && channel == ChannelName::kControl &&
+                  message.kind == K::kHello && may_resume()) {
+                next_number_ = number;
+                take(TargetEvent::kResumed);
+                return;
+              }
+              if (!link_up_ || number != number_) {
+                return;
+              }
+              if (message.kind == K::kEnd) {
+                // Once all pages are here, only the control channel is heard.
+                if (channel == ChannelName::kControl ||
+                    machine_.state() != TargetState::kConfirming) {
+                  on_link_lost(number);
+                }
+              } else if (message.kind == K::kPages) {
+                end_pages(channel, message);
+              } else if (message.kind == K::kHello && channel != ChannelName::kControl) {
+                send(channel, {K::kWelcome});
+                if (channel == ChannelName::kUrgent && number != 0) {
+                  ask_again();
+                }
+                if (++hellos_ == scenario_.options.channels + 1) {
+                  take(TargetEvent::kChannelsOpen);
+                  check_complete();
+                }
+              } else if (channel == ChannelName::kControl) {
+                on_control(message);
+              } else {
+                on_bulk(channel, message);
+              }
+            }};
+  });
 }
 
 // ------------------------------------------------------------------------------ events and actions
@@ -80,6 +98,23 @@ void SimTarget::take(TargetEvent event) {
 
 void SimTarget::act(std::uint32_t actions) {
   const auto with = [&](std::uint32_t action) { return (actions & action) != 0; };
+  if (with(engine::kTgtDropLink)) {
+    drop_link();
+    if (!scenario_.recovers) {
+      close();
+      world_.time.after(0, [this] { take(TargetEvent::kTimeout); });
+    }
+  }
+  if (with(engine::kTgtTakeLink)) {
+    take_link();
+  }
+  if (with(engine::kTgtTellMissing)) {
+    tell_missing();
+  }
+  if (with(engine::kTgtTellComplete)) {
+    send(ChannelName::kControl, {K::kRunning});
+    send(ChannelName::kControl, {K::kComplete});
+  }
   if (with(engine::kTgtWelcome)) {
     watch();
     send(ChannelName::kControl, {K::kWelcome});
@@ -120,10 +155,59 @@ void SimTarget::act(std::uint32_t actions) {
   }
 }
 
-void SimTarget::on_link_lost() {
-  if (!machine_.ended() && machine_.state() != TargetState::kListening) {
+void SimTarget::on_link_lost(unsigned link) {
+  if (link == number_ && link_up_ && !machine_.ended() &&
+      machine_.state() != TargetState::kListening) {
     take(TargetEvent::kLinkLost);
   }
+}
+
+bool SimTarget::may_resume() const {
+  return scenario_.recovers && machine_.state() >= TargetState::kReady && !machine_.ended();
+}
+
+/// A frame that is being read is given up: its pages are absent again.
+void SimTarget::drop_link() {
+  link_up_ = false;
+  for (const auto channel : kChannels) {
+    for (const auto& page : std::exchange(writing_[static_cast<std::size_t>(channel)], {})) {
+      --writers_[page.page];
+      if (page.claimed) {
+        states_->abandon(page.page, owner_of(channel));
+      }
+    }
+    link_.to_source(channel, number_).close_sender();
+    link_.to_target(channel, number_).close_receiver();
+  }
+}
+
+void SimTarget::take_link() {
+  number_ = next_number_;
+  link_up_ = true;
+  hellos_ = 0;
+  send(ChannelName::kControl, {K::kWelcome});
+}
+
+void SimTarget::tell_missing() {
+  if (machine_.state() != TargetState::kReady) {
+    send(ChannelName::kControl, {K::kRunning});
+  }
+  Message missing{K::kMissing};
+  states_->for_each_absent([&](PageRun run) { missing.runs.push_back(run); }, nullptr);
+  missing.count = states_->absent_pages();
+  missing.hash = states_->absent_hash();
+  if (scenario_.bugs.old_missing) {
+    missing.runs = old_missing_;
+  }
+  send(ChannelName::kControl, std::move(missing));
+}
+
+void SimTarget::ask_again() {
+  states_->for_each_absent(nullptr, [this](PageId page) {
+    Message request{K::kPageRequest};
+    request.pages.emplace_back(page, 0);
+    send(ChannelName::kUrgent, std::move(request));
+  });
 }
 
 void SimTarget::cancel() {
@@ -144,7 +228,7 @@ void SimTarget::protocol_error() {
 void SimTarget::watch() {
   world_.time.after(scenario_.timeout_ns / 4, [this] {
     if (world_.time.now() - last_progress_ > scenario_.timeout_ns &&
-        machine_.state() < TargetState::kRunning) {
+        machine_.state() < TargetState::kReady) {
       take(TargetEvent::kTimeout);
     }
     if (!machine_.ended()) {
@@ -158,13 +242,15 @@ void SimTarget::close() {
     return;
   }
   for (const auto channel : kChannels) {
-    link_.to_source(channel).close_sender();
-    link_.to_target(channel).close_receiver();
+    link_.to_source(channel, number_).close_sender();
+    link_.to_target(channel, number_).close_receiver();
   }
 }
 
 void SimTarget::send(ChannelName channel, Message message) {
-  link_.to_source(channel).send(std::move(message));
+  if (link_up_) {
+    link_.to_source(channel, number_).send(std::move(message));
+  }
 }
 
 bool SimTarget::receiving() const {
@@ -189,6 +275,7 @@ void SimTarget::on_control(const Message& message) {
     case K::kCancel:
       return take(TargetEvent::kCancel);
     case K::kFinish:
+      take(TargetEvent::kFinish);
       return close();
     default:
       world_.violation("a message at the target that does not belong there");
@@ -228,6 +315,7 @@ void SimTarget::on_final_sync(const Message& message) {
     return take(TargetEvent::kFinalSync);  // illegal; says so
   }
   final_sync_seen_ = true;
+  states_->for_each_absent([this](PageRun run) { old_missing_.push_back(run); }, nullptr);
   if (message.count != states_->absent_pages() || message.hash != states_->absent_hash()) {
     world_.violation("source and target disagree about the missing pages");
     protocol_error();

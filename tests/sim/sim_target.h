@@ -13,7 +13,8 @@ class SimTarget : public GuestSide {
  public:
   SimTarget(World& world, const Scenario& scenario, LinkModel& link, FakeGuest& guest);
 
-  void on_link_lost();
+  /// The link of that number is lost, if it is the one in use.
+  void on_link_lost(unsigned link);
   void cancel();
   [[nodiscard]] const engine::TargetMachine& machine() const { return machine_; }
   [[nodiscard]] engine::PageStates& pages() { return *states_; }
@@ -56,6 +57,11 @@ class SimTarget : public GuestSide {
   void protocol_error();
   void send(ChannelName channel, Message message);
   void close();
+  void drop_link();
+  void take_link();
+  void tell_missing();
+  void ask_again();
+  [[nodiscard]] bool may_resume() const;
   void watch();
   [[nodiscard]] bool receiving() const;
 
@@ -72,6 +78,10 @@ class SimTarget : public GuestSide {
   std::vector<Waiter> waiters_;
   std::array<std::vector<Writing>, kChannels.size()> writing_;  // by channel
   unsigned hellos_ = 0;
+  unsigned number_ = 0;       // of the link
+  unsigned next_number_ = 0;  // of the one on which the source has come back
+  bool link_up_ = true;
+  std::vector<PageRun> old_missing_;  // of the planted bug
   unsigned touches_left_ = 0;
   bool final_sync_seen_ = false;
   bool armed_ = false;

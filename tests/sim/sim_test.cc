@@ -60,14 +60,20 @@ TEST(Simulation, KeepsEveryPromiseOnEverySeed) {
     sum.demand += outcome.demand;
     sum.overtaken += outcome.overtaken;
     sum.resent += outcome.resent;
+    sum.recovered += outcome.recovered;
+    sum.sent_again += outcome.sent_again;
   }
   for (const auto& [pair, count] : ends) {
     fmt::print("{:6} x {}\n", count, pair);
   }
-  fmt::print("demand {}, overtaken {}, sent again in pre-copy {}\n",
-             sum.demand,
-             sum.overtaken,
-             sum.resent);
+  fmt::print(
+      "demand {}, overtaken {}, sent again in pre-copy {}, links that came back {}, pages lost "
+      "with a link and sent again {}\n",
+      sum.demand,
+      sum.overtaken,
+      sum.resent,
+      sum.recovered,
+      sum.sent_again);
   if (last - first + 1 >= kSeeds) {
     // The seeds reach what they are there for.
     EXPECT_GT(ends["completed / completed"], kSeeds / 4);
@@ -79,6 +85,8 @@ TEST(Simulation, KeepsEveryPromiseOnEverySeed) {
     EXPECT_GT(sum.demand, 0U);
     EXPECT_GT(sum.overtaken, 0U);
     EXPECT_GT(sum.resent, 0U);
+    EXPECT_GT(sum.recovered, 0U);
+    EXPECT_GT(sum.sent_again, 0U);
   }
 }
 
@@ -140,6 +148,18 @@ TEST(PlantedBug, OldPageLeftInThePageTableIsFound) {
   SimBugs bugs;
   bugs.skip_retract = true;
   EXPECT_GT(seeds_that_find(bugs, "stale read"), 0U);
+}
+
+TEST(PlantedBug, ClaimsOfALostLinkThatAreNotGivenBackAreFound) {
+  SimBugs bugs;
+  bugs.keep_claims = true;
+  EXPECT_GT(seeds_that_find(bugs, "disagree about the missing pages after a lost link"), 0U);
+}
+
+TEST(PlantedBug, MissingPagesOfAnOlderLinkAreFound) {
+  SimBugs bugs;
+  bugs.old_missing = true;
+  EXPECT_GT(seeds_that_find(bugs, "disagree about the missing pages after a lost link"), 0U);
 }
 
 TEST(PlantedBug, NoneIsFoundWhereNoneIsPlanted) {

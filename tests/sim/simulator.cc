@@ -20,17 +20,28 @@ constexpr Ns kLongestRun = 60'000'000'000;
 /// Longer than any message is on its way.
 constexpr Ns kAfterwards = 8'000'000;
 
+/// It has lost its link and listens for its source.
+bool waits(TargetState target) {
+  return target == TargetState::kUndecided || target == TargetState::kReconnecting ||
+         target == TargetState::kUnconfirmed;
+}
+
+bool whole(TargetState target) {
+  return target == TargetState::kCompleted || target == TargetState::kUnconfirmed;
+}
+
 bool legal_pair(SourceState source, TargetState target) {
   switch (source) {
     case SourceState::kCompleted:
-      return target == TargetState::kCompleted;
+      return whole(target);
     case SourceState::kRolledBack:
     case SourceState::kFailed:
       return target == TargetState::kListening || target == TargetState::kCancelled ||
-             target == TargetState::kFailed || target == TargetState::kInDoubt;
+             target == TargetState::kFailed || target == TargetState::kInDoubt ||
+             target == TargetState::kUndecided;
     case SourceState::kSuspended:
       return target == TargetState::kInDoubt || target == TargetState::kSuspended ||
-             target == TargetState::kCompleted;
+             target == TargetState::kCompleted || waits(target);
     default:
       return false;
   }
@@ -94,7 +105,8 @@ class Simulation {
  private:
   [[nodiscard]] bool ended() const {
     return source_.machine().ended() &&
-           (target_.machine().ended() || target_.machine().state() == TargetState::kListening);
+           (target_.machine().ended() || target_.machine().state() == TargetState::kListening ||
+            waits(target_.machine().state()));
   }
 
   void arm_mishap() {
@@ -113,8 +125,8 @@ class Simulation {
         return cut(false, true);
       case Mishap::kStall:
         for (const auto channel : kChannels) {
-          link_.to_target(channel).stall(scenario_.stall_ns);
-          link_.to_source(channel).stall(scenario_.stall_ns);
+          link_.to_target(channel, link_.newest()).stall(scenario_.stall_ns);
+          link_.to_source(channel, link_.newest()).stall(scenario_.stall_ns);
         }
         return;
       case Mishap::kCancelSource:
@@ -133,18 +145,27 @@ class Simulation {
   }
 
   /// Bytes are lost at once, in one direction or both; each side notices by itself, some time
-  /// later.
+  /// later, or not before the other one has connected again.
   void cut(bool to_target, bool to_source) {
+    const auto link = link_.newest();
     for (const auto channel : kChannels) {
       if (to_target) {
-        link_.to_target(channel).cut();
+        link_.to_target(channel, link).cut();
       }
       if (to_source) {
-        link_.to_source(channel).cut();
+        link_.to_source(channel, link).cut();
       }
     }
-    world_.time.after(world_.between(0, 30'000'000), [this] { source_.on_link_lost(); });
-    world_.time.after(world_.between(0, 30'000'000), [this] { target_.on_link_lost(); });
+    link_.go_down(world_.time.now() + scenario_.outage_ns);
+    world_.time.after(world_.between(0, 30'000'000), [this, link] { source_.on_link_lost(link); });
+    world_.time.after(world_.between(0, 30'000'000), [this, link] { target_.on_link_lost(link); });
+    if (++cuts_ < scenario_.cuts) {
+      world_.time.after(scenario_.between_cuts_ns, [this, to_target, to_source] {
+        if (!ended()) {
+          cut(to_target, to_source);
+        }
+      });
+    }
   }
 
   void check_end() {
@@ -159,11 +180,18 @@ class Simulation {
     if (rolled_back && runner != &source_) {
       world_.violation("the source goes on without its guest running");
     }
-    if (target == TargetState::kCompleted) {
+    if (whole(target)) {
       if (runner != &target_) {
         world_.violation("the migration completed and the guest does not run at the target");
       }
       target_.memory().each([&](PageId page, std::uint32_t&) { guest_.check_read(target_, page); });
+    }
+    const bool cut = scenario_.mishap == Mishap::kCutBoth ||
+                     scenario_.mishap == Mishap::kCutToTarget ||
+                     scenario_.mishap == Mishap::kCutToSource;
+    if (scenario_.recovers && cut && source_.machine().decided() &&
+        source != SourceState::kCompleted) {
+      world_.violation("a link was lost after the decision, and the migration did not go on");
     }
     if (source == SourceState::kSuspended && runner == &source_) {
       world_.violation("the source runs the guest after its decision to commit");
@@ -177,6 +205,7 @@ class Simulation {
   SimSource source_;
   SimTarget target_;
   bool armed_ = false;
+  unsigned cuts_ = 0;
 };
 
 }  // namespace
@@ -234,6 +263,17 @@ Scenario Scenario::from_seed(std::uint64_t seed, SimBugs bugs) {
   if (postcopy && chance.chance(50)) {
     s.placing = engine::Placing::kMaps;
   }
+  s.recovers = chance.chance(60);
+  s.cuts = s.recovers ? static_cast<unsigned>(chance.between(1, 4)) : 1;
+  s.between_cuts_ns = chance.between(0, std::int64_t{1} << chance.between(10, 26));
+  const bool cuts = s.mishap == Mishap::kCutBoth || s.mishap == Mishap::kCutToTarget ||
+                    s.mishap == Mishap::kCutToSource;
+  if (s.recovers && cuts && chance.chance(70)) {
+    s.trigger_at_target = false;
+    s.source_trigger = static_cast<SourceState>(chance.between(
+        static_cast<int>(SourceState::kHandover), static_cast<int>(SourceState::kDraining)));
+  }
+  s.outage_ns = s.recovers && chance.chance(50) ? chance.between(0, 50'000'000) : 0;
   return s;
 }
 
@@ -241,7 +281,7 @@ std::string Scenario::describe() const {
   return fmt::format(
       "seed {}: mode {}, channels {}, dirty {}, placing maps {}, regions {}, mishap {} {:.3f} ms "
       "after {}, latency {} us, "
-      "timeout {} ms",
+      "timeout {} ms, recovers {}, cuts {}",
       seed,
       engine::mode_name(options.mode),
       options.channels,
@@ -252,7 +292,9 @@ std::string Scenario::describe() const {
       static_cast<double>(mishap_delay_ns) / 1e6,
       trigger_at_target ? to_string(target_trigger) : to_string(source_trigger),
       link.latency / 1000,
-      timeout_ns / 1'000'000);
+      timeout_ns / 1'000'000,
+      recovers,
+      cuts);
 }
 
 Outcome simulate(const Scenario& scenario) {

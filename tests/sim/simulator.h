@@ -43,9 +43,12 @@ struct SimBugs {
   bool no_chunk_rule = false;        ///< stale pages are announced on any bulk channel
   bool skip_claim = false;           ///< the target writes a page without having claimed it
   bool skip_retract = false;         ///< the target leaves what became old in the page table
+  bool keep_claims = false;          ///< what a lost link had is not given back
+  bool old_missing = false;          ///< the target tells what was missing in the epoch before
   [[nodiscard]] bool any() const {
     return source.commit_before_ready || publish_before_reset || clear_after_read || skip_barrier ||
-           late_precopy_frame || accept_late_precopy || no_chunk_rule || skip_claim || skip_retract;
+           late_precopy_frame || accept_late_precopy || no_chunk_rule || skip_claim ||
+           skip_retract || keep_claims || old_missing;
   }
 };
 
@@ -65,6 +68,10 @@ struct Scenario {
   engine::TargetState target_trigger = engine::TargetState::kListening;
   Ns mishap_delay_ns = 0;
   Ns stall_ns = 0;
+  bool recovers = false;  ///< both sides take up a link that is lost after READY
+  unsigned cuts = 1;      ///< of a mishap that cuts: so many times, each on the link of that moment
+  Ns between_cuts_ns = 0;
+  Ns outage_ns = 0;
   engine::Placing placing = engine::Placing::kBehind;
   SimBugs bugs;
 
@@ -77,9 +84,11 @@ struct Outcome {
   std::vector<std::string> violations;
   engine::SourceState source = engine::SourceState::kIdle;
   engine::TargetState target = engine::TargetState::kListening;
-  std::uint64_t overtaken = 0;  ///< pages sent on both channels
-  std::uint64_t demand = 0;     ///< pages that the guest waited for
-  std::uint64_t resent = 0;     ///< pages of pre-copy beyond the first copy
+  std::uint64_t overtaken = 0;   ///< pages sent on both channels
+  std::uint64_t demand = 0;      ///< pages that the guest waited for
+  std::uint64_t resent = 0;      ///< pages of pre-copy beyond the first copy
+  std::uint64_t recovered = 0;   ///< links that came back
+  std::uint64_t sent_again = 0;  ///< pages that were lost with a link
   Ns ended_at = 0;
 };
 

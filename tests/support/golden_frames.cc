@@ -133,6 +133,11 @@ void add_end(Collector& out) {
   out.add(MessageType::kAbort, Abort{ErrorCode::kNoMemory, 4, "out of memory"});
 }
 
+void add_recovery(Collector& out) {
+  out.add(MessageType::kMissing, Missing{{{0, 512, 2}, {1, 7, 1}}});
+  out.add(MessageType::kMissingEnd, MissingEnd{3, 0x1122334455667788});
+}
+
 template <typename Message>
 Result<std::vector<std::byte>> again(const Result<Message>& message) {
   if (!message) {
@@ -161,6 +166,7 @@ std::vector<GoldenFrame> golden_frames() {
   add_pages(out);
   add_handover(out);
   add_end(out);
+  add_recovery(out);
   return out.take();
 }
 
@@ -210,6 +216,10 @@ Result<std::vector<std::byte>> reencode(MessageType type, std::span<const std::b
       return again(decode_cancel_ack(body));
     case MessageType::kAbort:
       return again(decode_abort(body));
+    case MessageType::kMissing:
+      return again(decode_missing(body));
+    case MessageType::kMissingEnd:
+      return again(decode_missing_end(body));
   }
   return fail(ErrorCode::kInvalidArgument, "reencode", "no such type");
 }

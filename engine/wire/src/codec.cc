@@ -92,6 +92,32 @@ bool valid_run(std::uint64_t first, std::uint64_t count) {
   return count > 0 && first < kMaxPageIndex && count <= kMaxPageIndex - first;
 }
 
+std::vector<std::byte> encode_runs(const std::vector<PageRun>& runs) {
+  ByteWriter out;
+  out.put_count(runs.size(), kMaxStaleRuns);
+  for (const auto& run : runs) {
+    GODWIT_CHECK(valid_run(run.first, run.count));
+    out.put(run.region).put(std::uint32_t{0}).put(run.first).put(run.count);
+  }
+  return out.take();
+}
+
+Result<std::vector<PageRun>> decode_runs(std::string_view name, std::span<const std::byte> body) {
+  ByteReader in(name, body);
+  std::vector<PageRun> runs(in.get_count("runs", 0, kMaxStaleRuns, 24));
+  for (auto& run : runs) {
+    run.region = in.get<std::uint32_t>("region");
+    in.get_reserved<std::uint32_t>("reserved");
+    run.first = in.get<std::uint64_t>("first");
+    run.count = in.get<std::uint64_t>("count");
+    if (!valid_run(run.first, run.count)) {
+      in.refuse("runs", fmt::format("pages {}+{} are not legal", run.first, run.count));
+    }
+  }
+  GODWIT_TRY(in.finish());
+  return runs;
+}
+
 }  // namespace
 
 Status validate(const State& message) {
@@ -186,30 +212,21 @@ Result<State> decode_state(std::span<const std::byte> body) {
 }
 
 std::vector<std::byte> encode(const Stale& message) {
-  ByteWriter out;
-  out.put_count(message.runs.size(), kMaxStaleRuns);
-  for (const auto& run : message.runs) {
-    GODWIT_CHECK(valid_run(run.first, run.count));
-    out.put(run.region).put(std::uint32_t{0}).put(run.first).put(run.count);
-  }
-  return out.take();
+  return encode_runs(message.runs);
 }
 
 Result<Stale> decode_stale(std::span<const std::byte> body) {
-  ByteReader in("STALE", body);
-  Stale message;
-  message.runs.resize(in.get_count("runs", 0, kMaxStaleRuns, 24));
-  for (auto& run : message.runs) {
-    run.region = in.get<std::uint32_t>("region");
-    in.get_reserved<std::uint32_t>("reserved");
-    run.first = in.get<std::uint64_t>("first");
-    run.count = in.get<std::uint64_t>("count");
-    if (!valid_run(run.first, run.count)) {
-      in.refuse("runs", fmt::format("pages {}+{} are not legal", run.first, run.count));
-    }
-  }
-  GODWIT_TRY(in.finish());
-  return message;
+  GODWIT_TRY_ASSIGN(auto runs, decode_runs("STALE", body));
+  return Stale{std::move(runs)};
+}
+
+std::vector<std::byte> encode(const Missing& message) {
+  return encode_runs(message.runs);
+}
+
+Result<Missing> decode_missing(std::span<const std::byte> body) {
+  GODWIT_TRY_ASSIGN(auto runs, decode_runs("MISSING", body));
+  return Missing{std::move(runs)};
 }
 
 std::vector<std::byte> encode(const PageRequest& message) {
@@ -272,6 +289,19 @@ Result<FinalSync> decode_final_sync(std::span<const std::byte> body) {
   FinalSync message;
   message.pending_pages = in.get<std::uint64_t>("pending_pages");
   message.pending_hash = in.get<std::uint64_t>("pending_hash");
+  GODWIT_TRY(in.finish());
+  return message;
+}
+
+std::vector<std::byte> encode(const MissingEnd& message) {
+  return ByteWriter().put(message.pages).put(message.hash).take();
+}
+
+Result<MissingEnd> decode_missing_end(std::span<const std::byte> body) {
+  ByteReader in("MISSING_END", body);
+  MissingEnd message;
+  message.pages = in.get<std::uint64_t>("pages");
+  message.hash = in.get<std::uint64_t>("hash");
   GODWIT_TRY(in.finish());
   return message;
 }

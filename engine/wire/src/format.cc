@@ -36,6 +36,8 @@ constexpr std::array<TypeTraits, kMessageTypeEnd> kTypes = {{
     {"CANCEL", {4, 4 + 4096}},
     {"CANCEL_ACK", {0, 0}},
     {"ABORT", {8, 8 + 4096}},
+    {"MISSING", {4, kMaxControlBody}},
+    {"MISSING_END", {16, 16}},
 }};
 static_assert(!kTypes.back().name.empty(), "every type has a row");
 

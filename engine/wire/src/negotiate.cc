@@ -33,6 +33,9 @@ std::string feature_names(std::uint64_t features) {
       case kFeaturePostcopy:
         text += "postcopy";
         break;
+      case kFeatureRecovery:
+        text += "recovery";
+        break;
       default:
         text += fmt::format("bit {}", bit);
     }

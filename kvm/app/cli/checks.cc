@@ -50,9 +50,10 @@ Status check_planted(const MigrationSettings& migration, const vmm::GuestConfig&
   if (fault == PlantedKind::kStalePage && (!rounds || !writes(config.workload))) {
     return off("stale-page: needs a writing --workload and --mode hybrid or precopy");
   }
-  if (fault == PlantedKind::kFaultDelay && mode != engine::Mode::kHybrid &&
-      mode != engine::Mode::kPostcopy) {
-    return off("fault-delay: needs --mode hybrid or postcopy");
+  if ((fault == PlantedKind::kFaultDelay || fault == PlantedKind::kOutage) &&
+      mode != engine::Mode::kHybrid && mode != engine::Mode::kPostcopy) {
+    return off(
+        fmt::format("{}: needs --mode hybrid or postcopy", kPlantedFaultNames.name_of(fault)));
   }
   if ((fault == PlantedKind::kDropPage || fault == PlantedKind::kFlipBit) &&
       config.fill == vmm::Fill::kZero) {
@@ -88,6 +89,10 @@ Status finish(ReceiveLine& /*line*/) {
 }
 
 Status finish(MigrateLine& /*line*/) {
+  return {};
+}
+
+Status finish(RecoverLine& /*line*/) {
   return {};
 }
 

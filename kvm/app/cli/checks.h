@@ -18,6 +18,7 @@ Status check_namespaces(const DemoLine& line);
 Status finish(RunLine& line);
 Status finish(ReceiveLine& line);
 Status finish(MigrateLine& line);
+Status finish(RecoverLine& line);
 Status finish(ClientLine& line);
 Status finish(DemoLine& line);
 

@@ -31,13 +31,14 @@ enum class PlantedKind : std::uint8_t {
   kBlackoutDelay,
   kFaultDelay,
   kCutBeforeCommit,
-  kCutAfterCommit
+  kCutAfterCommit,
+  kOutage
 };
 
 /// A planted fault as the user names it; which page it hits is decided later, by the seed.
 struct PlantedFault {
   PlantedKind fault = PlantedKind::kNone;
-  std::int64_t delay_ns = 0;  ///< of blackout-delay and fault-delay
+  std::int64_t delay_ns = 0;  ///< of blackout-delay, fault-delay and outage
 };
 /// All but kNone.
 inline constexpr Names kPlantedFaultNames{
@@ -48,7 +49,8 @@ inline constexpr Names kPlantedFaultNames{
                Named{PlantedKind::kBlackoutDelay, "blackout-delay"},
                Named{PlantedKind::kFaultDelay, "fault-delay"},
                Named{PlantedKind::kCutBeforeCommit, "cut-before-commit"},
-               Named{PlantedKind::kCutAfterCommit, "cut-after-commit"}}};
+               Named{PlantedKind::kCutAfterCommit, "cut-after-commit"},
+               Named{PlantedKind::kOutage, "outage"}}};
 
 /// What the options say of a guest. The three sizes have defaults that depend on each other:
 /// finish_guest() puts all of them into `config`.
@@ -58,14 +60,26 @@ struct GuestSettings {
   vmm::GuestConfig config;  ///< its kind is decided by resolve_kind()
 };
 
+/// Longer than a bridge or a bond takes to fail over (30 to 50 s).
+inline constexpr std::int64_t kRecoverForNs = 300'000'000'000;
+
 /// How one migration is done: what `migrate` and `demo` ask of the process that runs the guest.
 struct MigrationSettings {
-  engine::SourceOptions source;  ///< without what is planted
+  engine::SourceOptions source;  ///< without what is planted; recover_for_ns: see recover_for()
   PlantedFault planted;
   std::string congestion = "auto";
   std::optional<TransportChoice> transport;  ///< unset: what the guest's process was started with
   bool floors = false;
   bool timeline = false;
+  std::optional<std::int64_t> recover_for_ns;
 };
+
+/// How long a lost link is dialled again. A link that a fault cuts is cut for good, unless the user
+/// says otherwise.
+inline std::int64_t recover_for(const MigrationSettings& settings) {
+  const auto fault = settings.planted.fault;
+  const bool cut = fault == PlantedKind::kCutBeforeCommit || fault == PlantedKind::kCutAfterCommit;
+  return settings.recover_for_ns.value_or(cut ? 0 : kRecoverForNs);
+}
 
 }  // namespace godwit::app

@@ -121,7 +121,8 @@ std::string write_page(const PageId& page) {
 }
 
 bool has_delay(PlantedKind fault) {
-  return fault == PlantedKind::kBlackoutDelay || fault == PlantedKind::kFaultDelay;
+  return fault == PlantedKind::kBlackoutDelay || fault == PlantedKind::kFaultDelay ||
+         fault == PlantedKind::kOutage;
 }
 
 Result<PlantedFault> read_planted_fault(const std::string& text) {

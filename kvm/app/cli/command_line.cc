@@ -46,6 +46,7 @@ std::vector<Entry> all_commands() {
   return {entry("run", "starts a guest and serves its control socket", run_options()),
           entry("receive", "waits for one guest and runs it", receive_options()),
           entry("migrate", "migrates the guest behind a control socket", migrate_options()),
+          entry("recover", "dials the target of a held migration again", recover_options()),
           client("status", "shows the guest's state"),
           client("switch", "ends pre-copy now", switch_options()),
           client("cancel", "cancels the migration, until it is committed"),

@@ -22,6 +22,7 @@ struct RunLine {
   std::string control;
   GuestSettings guest;
   TransportChoice transport = TransportChoice::kAuto;
+  bool in_core_dumps = false;
 };
 
 struct ReceiveLine {
@@ -33,6 +34,9 @@ struct ReceiveLine {
   TransportChoice transport = TransportChoice::kAuto;
   engine::CpuPriority cpu_priority = engine::TargetOptions().cpu_priority;
   std::int64_t timeout_ns = engine::TargetOptions().timeout_ns;
+  std::int64_t recover_for_ns = kRecoverForNs;
+  std::int64_t stall_ns = engine::TargetOptions().stall_ns;
+  bool in_core_dumps = false;
   std::string trace;
   std::optional<PageId> drop_page;  ///< for a demo: the page of drop-page
   bool skip_register = false;       ///< for a demo
@@ -43,6 +47,12 @@ struct MigrateLine {
   std::string to;
   MigrationSettings migration;
   std::string trace;
+  bool json = false;
+};
+
+struct RecoverLine {
+  std::string control;
+  std::string to;  ///< empty: where the migration went
   bool json = false;
 };
 
@@ -67,7 +77,8 @@ struct DemoLine {
   bool json = false;
 };
 
-using CommandLine = std::variant<RunLine, ReceiveLine, MigrateLine, ClientLine, DemoLine>;
+using CommandLine =
+    std::variant<RunLine, ReceiveLine, MigrateLine, RecoverLine, ClientLine, DemoLine>;
 
 /// What to do: run a command, or print `message` and leave with `exit_code` (help, version, usage
 /// errors).

@@ -45,6 +45,20 @@ void add_timeout(OptionTable<S>& table, Member member) {
 }
 
 template <typename S>
+void add_core_dumps(OptionTable<S>& table) {
+  table.flag(
+      "--dump-guest-core", "a core dump of this process holds guest memory too", &S::in_core_dumps);
+}
+
+template <typename S, typename Member>
+void add_stall(OptionTable<S>& table, Member member) {
+  table.value("--stall",
+              "a link that moves nothing for so long after COMMIT is lost (30s)",
+              member,
+              kPositiveDuration);
+}
+
+template <typename S>
 void add_trace(OptionTable<S>& table, const char* whose) {
   table.value("--trace",
               fmt::format("file that gets the trace of {}, for Perfetto and other viewers", whose),
@@ -64,7 +78,7 @@ void add_cpu_priority(OptionTable<S>& table, Member member) {
 void add_planted(OptionTable<MigrationSettings>& table) {
   table.value("--inject",
               "plants a fault: flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, "
-              "fault-delay=D, cut-before-commit or cut-after-commit",
+              "fault-delay=D, cut-before-commit, cut-after-commit or outage=D",
               &MigrationSettings::planted,
               kPlantedFault);
   table.flag(
@@ -164,7 +178,8 @@ OptionTable<MigrationSettings> migration_options() {
       "connections that carry pages in bulk, 1 to 64 (1)",
       [](auto& settings) -> auto& { return settings.source.channels; },
       kChannelCount);
-  add_cpu_priority(table, [](auto& settings) -> auto& { return settings.source.cpu_priority; });
+  add_cpu_priority(
+      table, [](auto& settings) -> auto& { return settings.source.cpu_priority; });
   add_congestion(table);
   table.flag(
       "--prealloc", "populate the target's memory first", [](auto& settings) -> auto& {
@@ -176,6 +191,14 @@ OptionTable<MigrationSettings> migration_options() {
              &MigrationSettings::timeline);
   add_timeout(
       table, [](auto& settings) -> auto& { return settings.source.timeout_ns; });
+  table.value(
+      "--recover-for",
+      "how long a link that is lost after COMMIT is dialled again before both sides hold, 0s: "
+      "not at all (300s)",
+      &MigrationSettings::recover_for_ns,
+      kDuration);
+  add_stall(
+      table, [](auto& settings) -> auto& { return settings.source.stall_ns; });
   return table;
 }
 
@@ -191,6 +214,7 @@ OptionTable<RunLine> run_options() {
   add_control(table);
   table.all(guest_options(), &RunLine::guest);
   add_transport(table);
+  add_core_dumps(table);
   return table;
 }
 
@@ -210,6 +234,14 @@ OptionTable<ReceiveLine> receive_options() {
   add_transport(table);
   add_cpu_priority(table, &ReceiveLine::cpu_priority);
   add_timeout(table, &ReceiveLine::timeout_ns);
+  table.value(
+      "--recover-for",
+      "0s: a source whose link is lost after READY is not waited for; else it is, without a "
+      "limit (300s)",
+      &ReceiveLine::recover_for_ns,
+      kDuration);
+  add_stall(table, &ReceiveLine::stall_ns);
+  add_core_dumps(table);
   add_trace(table, "the target");
   table.hidden("--inject-drop-page", &ReceiveLine::drop_page, kPage);
   table.hidden_flag("--inject-skip-register", &ReceiveLine::skip_register);
@@ -229,6 +261,17 @@ OptionTable<MigrateLine> migrate_options() {
   return table;
 }
 
+OptionTable<RecoverLine> recover_options() {
+  OptionTable<RecoverLine> table;
+  add_control(table);
+  table.value("--to",
+              "tcp:HOST:PORT or unix:PATH at which the target is reached now (where it was)",
+              &RecoverLine::to,
+              kEndpoint);
+  add_json(table);
+  return table;
+}
+
 OptionTable<ClientLine> client_options() {
   OptionTable<ClientLine> table;
   add_control(table);
@@ -238,9 +281,7 @@ OptionTable<ClientLine> client_options() {
 
 OptionTable<ClientLine> switch_options() {
   auto table = client_options();
-  table.flag("--force",
-             "precopy: stop the guest whatever the blackout takes",
-             &ClientLine::force);
+  table.flag("--force", "precopy: stop the guest whatever the blackout takes", &ClientLine::force);
   return table;
 }
 

@@ -17,6 +17,7 @@ OptionTable<MigrationSettings> request_options();
 OptionTable<RunLine> run_options();
 OptionTable<ReceiveLine> receive_options();
 OptionTable<MigrateLine> migrate_options();
+OptionTable<RecoverLine> recover_options();
 OptionTable<ClientLine> client_options();
 OptionTable<ClientLine> switch_options();
 OptionTable<DemoLine> demo_options();

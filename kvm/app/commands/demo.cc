@@ -170,6 +170,8 @@ Status Demo::start_target() {
   receive.congestion = line_.migration.congestion;
   receive.cpu_priority = line_.migration.source.cpu_priority;
   receive.timeout_ns = line_.migration.source.timeout_ns;
+  receive.recover_for_ns = recover_for(line_.migration);
+  receive.stall_ns = line_.migration.source.stall_ns;
   if (!line_.trace.empty()) {
     receive.trace = directory_->target_trace();
   }
@@ -262,8 +264,10 @@ void Demo::ask_why(Report& report) {
   const auto broken = [](const engine::EndError& end) {
     return end.error.code == ErrorCode::kClosed;
   };
-  if (!report.error || !broken(*report.error)) {
-    return;
+  const bool waits =
+      report.outcome == engine::Outcome::kInDoubt && recover_for(line_.migration) != 0;
+  if (!report.error || !broken(*report.error) || waits) {
+    return;  // a target that waits for its source has not ended
   }
   const auto ended = watch_->next(-1, Deadline::after_ns(kStopTimeoutNs));
   target_told_ = true;
@@ -359,10 +363,13 @@ Status Demo::verify_source(Report& report) {
 /// Says what a side keeps that neither runs the guest nor gives it up.
 Result<StatusAnswer> check_held(const char* side, StatusAnswer status) {
   const auto resident = status.resident_bytes.value_or(0);
+  const bool empty = resident == 0 && status.missing_pages.value_or(0) == 0;
   print_to(
       stderr,
       fmt::format("{}: {}, {} of guest memory kept\n", side, status.state, size_text(resident)));
-  if ((status.state != "held" && status.state != "in-doubt") || resident == 0) {
+  // A target that still waits for its source runs its guest on what it has.
+  const bool waits = status.state == "running" && status.missing_pages.value_or(0) > 0;
+  if (!waits && ((status.state != "held" && status.state != "in-doubt") || empty)) {
     return fail(
         ErrorCode::kInternal, side, fmt::format("does not hold: its state is '{}'", status.state));
   }
@@ -372,7 +379,9 @@ Result<StatusAnswer> check_held(const char* side, StatusAnswer status) {
 /// Nobody gave up: both processes are there, say that they hold, and keep the memory.
 Status Demo::verify_held(Report& report) {
   GODWIT_TRY_ASSIGN(const auto source, ask(directory_->source(), Request::kSettle));
-  GODWIT_TRY_ASSIGN(const auto target, ask(directory_->target(), Request::kSettle));
+  const bool waits = recover_for(line_.migration) != 0;
+  GODWIT_TRY_ASSIGN(const auto target,
+                    ask(directory_->target(), waits ? Request::kStatus : Request::kSettle));
   GODWIT_TRY_ASSIGN(const auto source_status, check_held("source", status_of(source)));
   report.held.emplace().source = source_status;
   GODWIT_TRY_ASSIGN(report.held->target, check_held("target", status_of(target)));

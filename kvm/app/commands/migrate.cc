@@ -40,16 +40,19 @@ struct Course {
   const char* phase = "control";  ///< "request" once the guest's process has been reached
 };
 
+/// What is asked of the guest's process, and of whom.
+struct Asked {
+  std::string control;
+  Json request;
+  bool trace = false;  ///< follows the report
+};
+
 /// Follows one migration to its report; a signal cancels it, and its
 /// outcome is still awaited until the second.
-Result<Report> follow(const MigrateLine& line, const Signals& signals, Course& course) {
-  if (!line.trace.empty()) {
-    GODWIT_TRY(check_trace_path(line.trace));
-  }
-  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
+Result<Report> follow(const Asked& asked, const Signals& signals, Course& course) {
+  GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(asked.control));
   course.phase = "request";
-  GODWIT_TRY(connection->ask(
-      request_json(MigrationRequest{line.to, line.migration, !line.trace.empty()})));
+  GODWIT_TRY(connection->ask(asked.request));
   ProgressView view;
   for (;;) {
     auto message = connection->next(signals.fd());
@@ -65,7 +68,7 @@ Result<Report> follow(const MigrateLine& line, const Signals& signals, Course& c
       }
       course.interrupted = true;
       complain("interrupted: cancelling");
-      send_cancel(line.control, signals);
+      send_cancel(asked.control, signals);
       continue;
     }
     if (!message) {
@@ -82,7 +85,7 @@ Result<Report> follow(const MigrateLine& line, const Signals& signals, Course& c
     }
     view.finish();
     if (type == Answer::kReport) {
-      if (!line.trace.empty()) {
+      if (asked.trace) {
         course.trace = next_trace(*connection, signals.fd());
       }
       return report_of(report_answer_of(*message).report);
@@ -91,39 +94,71 @@ Result<Report> follow(const MigrateLine& line, const Signals& signals, Course& c
   }
 }
 
+/// Without a report: says why, and returns the exit code.
+int no_report(const Error& error,
+              const Course& course,
+              const MigrationSettings& settings,
+              bool json) {
+  complain(fmt::format("source, phase {}: {}", course.phase, error.message()));
+  if (json) {
+    auto failed = failure_report({}, settings, error, course.phase);
+    if (course.left || error.code == ErrorCode::kClosed) {
+      failed.outcome =
+          engine::Outcome::kInDoubt;  // whoever knows the outcome was not asked to the end
+    }
+    print_report(failed, true);
+  }
+  switch (error.code) {
+    case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
+      return kExitFailed;
+    case ErrorCode::kClosed:  // it is gone, and with it who knew
+      return kExitHeld;
+    default:
+      return course.interrupted ? static_cast<int>(kExitInterrupted) : setup_exit_code(error);
+  }
+}
+
+int finish(const Course& course, int code) {
+  return finish_output(
+      course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);
+}
+
 }  // namespace
 
 int migrate_command(const MigrateLine& line, const Signals& signals) {
   Course course;
-  const auto report = follow(line, signals, course);
+  const bool traced = !line.trace.empty();
+  if (traced) {
+    if (auto path = check_trace_path(line.trace); !path) {
+      return no_report(path.error(), course, line.migration, line.json);
+    }
+  }
+  const auto report = follow(
+      {line.control, request_json(MigrationRequest{line.to, line.migration, traced}), traced},
+      signals,
+      course);
   if (!report) {
-    const auto& error = report.error();
-    complain(fmt::format("source, phase {}: {}", course.phase, error.message()));
-    if (line.json) {
-      auto failed = failure_report({}, line.migration, error, course.phase);
-      if (course.left || error.code == ErrorCode::kClosed) {
-        failed.outcome =
-            engine::Outcome::kInDoubt;  // whoever knows the outcome was not asked to the end
-      }
-      print_report(failed, true);
-    }
-    switch (error.code) {
-      case ErrorCode::kState:  // the guest's process refuses: the guest stays as it is
-        return kExitFailed;
-      case ErrorCode::kClosed:  // it is gone, and with it who knew
-        return kExitHeld;
-      default:
-        return course.interrupted ? static_cast<int>(kExitInterrupted) : setup_exit_code(error);
-    }
+    return no_report(report.error(), course, line.migration, line.json);
   }
   complain_of_warnings(*report);
   print_report(*report, line.json);
   auto code = exit_code_of(*report);
-  if (!line.trace.empty()) {
+  if (traced) {
     code = keep_trace(line.trace, course.trace, code);
   }
-  return finish_output(
-      course.interrupted && code == kExitFailed ? static_cast<int>(kExitInterrupted) : code);
+  return finish(course, code);
+}
+
+int recover_command(const RecoverLine& line, const Signals& signals) {
+  Course course;
+  const auto report =
+      follow({line.control, request_json(RecoverRequest{line.to})}, signals, course);
+  if (!report) {
+    return no_report(report.error(), course, {}, line.json);
+  }
+  complain_of_warnings(*report);
+  print_report(*report, line.json);
+  return finish(course, exit_code_of(*report));
 }
 
 }  // namespace godwit::app

@@ -26,7 +26,7 @@ Status run(const RunLine& line, const Signals& signals) {
     GODWIT_TRY(check_huge_pages(config.memory_bytes, "the guest needs"));
   }
   GODWIT_TRY_ASSIGN(const auto service, GuestService::create(line.transport));
-  GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {}));
+  GODWIT_TRY_ASSIGN(auto guest, vmm::make_guest(config, {.in_core_dumps = line.in_core_dumps}));
   GODWIT_TRY_ASSIGN(auto server,
                     ControlServer::start(
                         line.control, [&service](const Json& request, ControlConnection& client) {

@@ -128,6 +128,11 @@ void visit(Members& in, SwitchRequest& request) {
   in.value("force", request.force);
 }
 
+template <typename Members>
+void visit(Members& in, RecoverRequest& request) {
+  in.value("to", request.to);
+}
+
 template <typename Message>
 Json request_with(Request request, Message& message) {
   MemberWriter in;
@@ -189,6 +194,14 @@ Json request_json(SwitchRequest request) {
 
 SwitchRequest switch_of(const Json& json) {
   return read<SwitchRequest>(json);
+}
+
+Json request_json(RecoverRequest request) {
+  return request_with(Request::kRecover, request);
+}
+
+RecoverRequest recover_of(const Json& json) {
+  return read<RecoverRequest>(json);
 }
 
 Json request_json(TelemetryRequest request) {

@@ -29,6 +29,7 @@ enum class Request : std::uint8_t {
   kTelemetry,
   kSweep,
   kMigrate,  ///< progress, then a report and, if asked for, the trace
+  kRecover,  ///< the same for a migration that is held
   kSwitch,
   kCancel,
   kStop
@@ -39,6 +40,7 @@ inline constexpr Names kRequestNames{std::array{Named{Request::kStatus, "status"
                                                 Named{Request::kTelemetry, "telemetry"},
                                                 Named{Request::kSweep, "sweep"},
                                                 Named{Request::kMigrate, "migrate"},
+                                                Named{Request::kRecover, "recover"},
                                                 Named{Request::kSwitch, "switch"},
                                                 Named{Request::kCancel, "cancel"},
                                                 Named{Request::kStop, "stop"}}};
@@ -61,6 +63,12 @@ struct SwitchRequest {
 };
 Json request_json(SwitchRequest request);
 SwitchRequest switch_of(const Json& json);
+
+struct RecoverRequest {
+  std::string to;  ///< another address of the target; empty: the one that it had
+};
+Json request_json(RecoverRequest request);
+RecoverRequest recover_of(const Json& json);
 
 struct TelemetryRequest {
   std::optional<std::int64_t> timeline_from;  ///< an interval: the answer tells all since

@@ -1,8 +1,11 @@
 #include "demo/planted.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
+
+#include "godwit/base/clock.h"
 
 #include "demo/planted_channel.h"
 
@@ -78,6 +81,12 @@ class PlantedSource::Transport final : public engine::Transport {
   Result<std::unique_ptr<EventLoop>> make_loop() override { return inside_.make_loop(); }
   Result<std::unique_ptr<engine::Channel>> connect(engine::ChannelKind kind,
                                                    Deadline deadline) override {
+    if (const auto until = course_->down_until_ns(); until > monotonic_ns()) {
+      // As long as the attempt may take, or the outage: nobody answers.
+      std::this_thread::sleep_for(
+          std::chrono::nanoseconds(std::min(deadline.at_ns, until) - monotonic_ns()));
+      return fail(ErrorCode::kTimeout, "connect", "injected: the link is down");
+    }
     GODWIT_TRY_ASSIGN(auto channel, inside_.connect(kind, deadline));
     return plant_in_channel(std::move(channel), kind, plant_, course_);
   }

@@ -18,7 +18,7 @@ std::unique_ptr<engine::PagePlacer> drop_page(std::unique_ptr<engine::PagePlacer
                                               PageId page);
 
 /// A source's guest and transport with one fault between them and the session: flip-bit,
-/// blackout-delay, fault-delay, cut-before-commit or cut-after-commit. Any other fault changes
+/// blackout-delay, fault-delay, outage, cut-before-commit or cut-after-commit. Any other fault changes
 /// nothing. Ownership: refers to both; the session ends first.
 class PlantedSource {
  public:

@@ -94,7 +94,7 @@ class Forwarding : public Channel, private ChannelHandler {
   std::atomic<bool> ended_{false};
 };
 
-/// flip-bit: sends a copy of every frame with the page, one bit of it changed, behind the back of
+/// flip-bit: sends a copy of the first frame with the page, one bit of it changed, behind the back of
 /// the checksum.
 class FlippingChannel final : public Forwarding {
  public:
@@ -110,7 +110,7 @@ class FlippingChannel final : public Forwarding {
       frame_.insert(frame_.end(), bytes, bytes + part.iov_len);
     }
     auto* byte = byte_of_page();
-    if (byte == nullptr) {
+    if (byte == nullptr || !course().first()) {
       return Forwarding::start_send(parts);
     }
     *byte ^= std::byte{1};
@@ -241,6 +241,25 @@ class CutChannel final : public Forwarding {
   bool ready_ = false;
 };
 
+/// outage: at the first page frame after the switch the link goes down, and stays so for a while.
+class OutageChannel final : public Forwarding {
+ public:
+  OutageChannel(std::unique_ptr<Channel> inside,
+                std::shared_ptr<PlantedCourse> course,
+                std::int64_t down_ns)
+      : Forwarding(std::move(inside), std::move(course)), down_ns_(down_ns) {}
+
+ private:
+  void sent() override {
+    Forwarding::sent();
+    if (course().saved() && course().first()) {
+      course().go_down(monotonic_ns() + down_ns_);
+      cut("injected: the link is down");
+    }
+  }
+  const std::int64_t down_ns_;
+};
+
 }  // namespace
 
 void PlantedCourse::add(Channel* channel) {
@@ -279,6 +298,12 @@ std::unique_ptr<Channel> plant_in_channel(std::unique_ptr<Channel> channel,
         return std::make_unique<EndWatch>(std::move(channel), std::move(course));
       }
       break;
+    case PlantedKind::kOutage:
+      if (kind == Kind::kBulk) {
+        return std::make_unique<OutageChannel>(
+            std::move(channel), std::move(course), plant.delay_ns);
+      }
+      return std::make_unique<Forwarding>(std::move(channel), std::move(course));
     case PlantedKind::kCutBeforeCommit:
     case PlantedKind::kCutAfterCommit:
       if (kind == Kind::kControl) {

@@ -25,6 +25,15 @@ class PlantedCourse {
   // acquire: pairs with note_over().
   [[nodiscard]] bool over() const { return over_.load(std::memory_order_acquire); }
 
+  /// outage: the link is down until then, for those that connect.
+  void go_down(std::int64_t until_ns) { down_until_ns_.store(until_ns, std::memory_order_release); }
+  // acquire: pairs with go_down().
+  [[nodiscard]] std::int64_t down_until_ns() const {
+    return down_until_ns_.load(std::memory_order_acquire);
+  }
+  /// True once: of what happens a single time in a migration.
+  bool first() { return !happened_.exchange(true, std::memory_order_acq_rel); }
+
   void add(engine::Channel* channel);
   void remove(engine::Channel* channel);
   /// Breaks every connection of the migration.
@@ -33,6 +42,8 @@ class PlantedCourse {
  private:
   std::atomic<bool> saved_{false};
   std::atomic<bool> over_{false};
+  std::atomic<bool> happened_{false};
+  std::atomic<std::int64_t> down_until_ns_{0};
   std::mutex mutex_;
   std::vector<engine::Channel*> channels_;  // guarded by mutex_
 };

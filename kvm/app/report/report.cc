@@ -65,6 +65,7 @@ void add_traffic(Report& report, const engine::MigrationReport& migration) {
   report.faults = summarize(migration.target.faults);
   report.rounds = migration.rounds;
   report.ended_precopy = migration.ended_precopy;
+  report.recovery = migration.recovery;
 }
 
 void add_planted(Report& report, const ReportInput& input) {

@@ -96,6 +96,7 @@ struct Report {
   LatencySummary guest_faults;
   std::vector<engine::RoundReport> rounds;
   engine::SwitchReport ended_precopy;
+  engine::RecoveryReport recovery;
   std::optional<Floors> floors;
   struct {
     std::uint64_t pages_expected = 0, pages_checked = 0, mismatches = 0, guest_errors = 0;

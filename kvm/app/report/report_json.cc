@@ -150,6 +150,11 @@ void visit_traffic(Members& in, Report& report) {
     ended.value("moved_pages_per_s", report.ended_precopy.moved_pages_per_s);
     ended.value("dirtied_pages_per_s", report.ended_precopy.dirtied_pages_per_s);
   });
+  in.object("recovery", [&](auto& recovery) {
+    recovery.value("count", report.recovery.count);
+    recovery.value("resent_pages", report.recovery.resent_pages);
+    recovery.value("paused_ns", report.recovery.paused_ns);
+  });
 }
 
 template <typename Members>

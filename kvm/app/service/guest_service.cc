@@ -38,12 +38,34 @@ std::uint64_t total_steps(const vmm::GuestTelemetry& telemetry) {
   return steps;
 }
 
+bool runs_here(engine::TargetState state) {
+  switch (state) {
+    case engine::TargetState::kRunning:
+    case engine::TargetState::kReconnecting:
+    case engine::TargetState::kResync:
+    case engine::TargetState::kConfirming:
+    case engine::TargetState::kUnconfirmed:
+    case engine::TargetState::kCompleted:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 bool guest_depends_on(const engine::TargetSession& session) {
-  const auto state = session.state();
-  return state == engine::TargetState::kReady ||
-         (state == engine::TargetState::kRunning && session.missing_pages() > 0);
+  switch (session.state()) {
+    case engine::TargetState::kReady:
+    case engine::TargetState::kUndecided:
+      return true;
+    case engine::TargetState::kRunning:
+    case engine::TargetState::kReconnecting:
+    case engine::TargetState::kResync:
+      return session.missing_pages() > 0;
+    default:
+      return false;
+  }
 }
 
 Result<std::unique_ptr<GuestService>> GuestService::create(TransportChoice transport) {
@@ -98,6 +120,7 @@ void GuestService::shut_down() {
   cancel_early_ = true;
   if (outgoing_) {
     outgoing_->session().request_cancel();
+    outgoing_->session().stop_reconnecting();
   }
   if (busy_ == Busy::kSweep && guest_) {
     guest_->stop();  // the sweep returns; no migration runs, and the process ends anyway
@@ -136,6 +159,11 @@ void GuestService::handle(const Json& json, ControlConnection& connection) {
         answer(connection, fail(std::move(done.error())));
       }
       return;
+    case Request::kRecover:
+      if (auto done = recover(recover_of(json), connection); !done) {
+        answer(connection, fail(std::move(done.error())));
+      }
+      return;
     case Request::kSwitch:
       return answer(connection, done(request_switch(switch_of(json))));
     case Request::kCancel:
@@ -155,11 +183,11 @@ StatusAnswer GuestService::incoming_status(const engine::TargetSession& session)
   answer.state = "receiving";
   if (state == engine::TargetState::kListening) {
     answer.state = "waiting";
-  } else if (state == engine::TargetState::kRunning || state == engine::TargetState::kCompleted) {
+  } else if (runs_here(state)) {
     answer.state = "running";
   } else if (state == engine::TargetState::kSuspended) {
     answer.state = "held";
-  } else if (state == engine::TargetState::kInDoubt) {
+  } else if (state == engine::TargetState::kInDoubt || state == engine::TargetState::kUndecided) {
     answer.state = "in-doubt";
   } else if (state == engine::TargetState::kFailed || state == engine::TargetState::kCancelled) {
     answer.state = "failed";
@@ -172,7 +200,8 @@ StatusAnswer GuestService::incoming_status(const engine::TargetSession& session)
   }
   // The machine is made and dropped by the session's own thread; it is certain to stay only in
   // these states.
-  if (state == engine::TargetState::kSuspended || state == engine::TargetState::kInDoubt) {
+  if (state == engine::TargetState::kSuspended || state == engine::TargetState::kInDoubt ||
+      state == engine::TargetState::kUndecided) {
     if (const auto* guest = session.guest(); guest != nullptr) {
       answer.memory_bytes = guest->memory().page_count() * kPageBytes;
       answer.resident_bytes = allocated_bytes(guest->memory());
@@ -238,7 +267,7 @@ Result<Json> GuestService::wait_filled(ControlConnection& connection) {
       return json;
     }
     lock.unlock();
-    GODWIT_TRY(connection.send(json));
+    GODWIT_TRY(connection.offer(json));
     lock.lock();
     changed_.wait_for(lock, kFillInterval);
   }
@@ -385,18 +414,46 @@ Status GuestService::migrate(const Json& json, ControlConnection& connection) {
   GODWIT_TRY_ASSIGN(const auto request, migration_of(json));
   GODWIT_TRY_ASSIGN(auto* guest, begin(Busy::kMigration));
   auto result = run_migration(request, *guest, connection);
-  const bool completed = result && result->report.outcome == engine::Outcome::kCompleted;
+  if (!result) {
+    finish_busy();
+    return fail(result.error());
+  }
+  tell_result(std::move(*result), connection);
+  return {};
+}
+
+Status GuestService::recover(const RecoverRequest& request, ControlConnection& connection) {
+  std::shared_ptr<Outgoing> outgoing;
+  {
+    const std::lock_guard lock(mutex_);
+    if (shutting_down_ || end_ != End::kNone) {
+      return refuse("this process ends");
+    }
+    if (!held_ || !outgoing_ || busy_ != Busy::kNo) {
+      return refuse(busy_ == Busy::kMigration ? "a migration is running"
+                                              : "no migration is held here");
+    }
+    GODWIT_TRY(outgoing_->recover(request.to));
+    held_ = false;
+    busy_ = Busy::kMigration;
+    outgoing = outgoing_;
+  }
+  outgoing->follow(connection);
+  conclude(outgoing);
+  tell_result(outgoing->result(), connection);
+  return {};
+}
+
+void GuestService::tell_result(MigrationResult result, ControlConnection& connection) {
+  const bool completed = result.report.outcome == engine::Outcome::kCompleted;
   if (!completed) {
     // Who has the report may ask for the next migration at once.
     finish_busy();
   }
-  if (!result) {
-    return fail(result.error());
-  }
-  answer(connection, report_answer_json(std::move(result->answer)));
-  if (result->trace) {
+  answer(connection, report_answer_json(std::move(result.answer)));
+  if (result.trace) {
     // After the report, which must get through to a client that reads slowly.
-    answer(connection, trace_answer_json(std::move(*result->trace)));
+    answer(connection, trace_answer_json(std::move(*result.trace)));
   }
   if (completed) {
     // The report goes out before anything tells this process to end; and a guest that is gone must
@@ -407,7 +464,6 @@ Status GuestService::migrate(const Json& json, ControlConnection& connection) {
     changed_.notify_all();
     end_event_.signal();
   }
-  return {};
 }
 
 void GuestService::wait_before_timeline() {

@@ -77,6 +77,9 @@ class GuestService {
   /// Lets the guest be seen undisturbed for as long as a timeline shows of it.
   void wait_before_timeline();
   Status migrate(const Json& json, ControlConnection& connection);
+  Status recover(const RecoverRequest& request, ControlConnection& connection);
+  /// Sends what it came to, and ends the process if the guest is gone.
+  void tell_result(MigrationResult result, ControlConnection& connection);
   Result<MigrationResult> run_migration(const MigrationRequest& request,
                                         vmm::Guest& guest,
                                         ControlConnection& connection);

@@ -25,6 +25,8 @@ namespace {
 engine::TargetOptions target_options(const ReceiveLine& line) {
   engine::TargetOptions options;
   options.timeout_ns = line.timeout_ns;
+  options.recovers = line.recover_for_ns != 0;
+  options.stall_ns = line.stall_ns;
   options.cpu_priority = line.cpu_priority;
   options.trace_faults = line.trace.empty() ? 0 : kTraceFaults;
   return options;

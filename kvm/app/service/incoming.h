@@ -23,6 +23,7 @@ class Receiver {
         signals_(signals),
         host_({.memory_cap = line.memory_cap,
                .backing = line.backing,
+               .in_core_dumps = line.in_core_dumps,
                .skip_register = line.skip_register,
                .drop_page = line.drop_page}) {}
 

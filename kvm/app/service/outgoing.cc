@@ -42,29 +42,46 @@ Result<std::shared_ptr<Outgoing>> Outgoing::prepare(const MigrationRequest& requ
                                                     ControlConnection& client) {
   std::shared_ptr<Outgoing> outgoing(new Outgoing(request, guest));
   const auto& settings = request.settings;
-  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(request.to));
   // The note was said when the process started; the report names the transport as well.
   GODWIT_TRY_ASSIGN(const auto loop, resolve_transport(settings.transport.value_or(ours)));
+  outgoing->loop_ = loop.choice;
   auto& options = outgoing->options_;
   options = settings.source;
+  options.recover_for_ns = recover_for(settings);
   GODWIT_TRY_ASSIGN(outgoing->plant_, plan_plant(guest.config(), settings.planted));
   options.planted_loss = outgoing->plant_.candidates;
-  GODWIT_TRY_ASSIGN(outgoing->transport_,
-                    net::make_transport(loop.choice,
-                                        {.peer = address,
-                                         .congestion = settings.congestion,
-                                         .max_bandwidth = options.max_bandwidth,
-                                         .bulk_connections = options.channels}));
+  GODWIT_TRY_ASSIGN(outgoing->transport_, outgoing->make_transport(request.to));
   if (settings.floors) {
     GODWIT_TRY(outgoing->measure(client));
   }
   return outgoing;
 }
 
+Result<std::unique_ptr<engine::Transport>> Outgoing::make_transport(const std::string& to) const {
+  GODWIT_TRY_ASSIGN(const auto address, net::parse_endpoint(to));
+  return net::make_transport(loop_,
+                             {.peer = address,
+                              .congestion = request_.settings.congestion,
+                              .max_bandwidth = options_.max_bandwidth,
+                              .bulk_connections = options_.channels});
+}
+
+Status Outgoing::recover(const std::string& to) {
+  // The old one may have been interrupted, for good.
+  GODWIT_TRY_ASSIGN(auto transport, make_transport(to.empty() ? request_.to : to));
+  if (!session_->recover(transport.get())) {
+    return fail(ErrorCode::kState,
+                "",
+                "the target did not offer to take up a lost link, or the session is not held");
+  }
+  other_transport_ = std::move(transport);
+  return {};
+}
+
 Status Outgoing::measure(ControlConnection& client) {
   engine::Progress floors;
   floors.phase = "Floors";
-  [[maybe_unused]] const auto sent = client.send(progress_json(floors));
+  [[maybe_unused]] const auto sent = client.offer(progress_json(floors));
   GODWIT_TRY_ASSIGN(input_.floors, measure_floors(guest_, request_.settings.congestion));
   return {};
 }
@@ -113,7 +130,7 @@ void Outgoing::report_progress(ControlConnection& client) {
       sample(progress);
       if (tick % ticks == 0) {
         // A client that went away does not end the migration: it asked for it.
-        [[maybe_unused]] const auto sent = client.send(progress_json(progress));
+        [[maybe_unused]] const auto sent = client.offer(progress_json(progress));
       }
     }
   });

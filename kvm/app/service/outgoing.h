@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "godwit/engine/source_session.h"
+#include "godwit/net/transport.h"
 #include "godwit/vmm/guest.h"
 
 #include "cli/choices.h"
@@ -35,6 +36,9 @@ class Outgoing {
                                                    ControlConnection& client);
   /// Makes the session and begins what is measured of the migration.
   void open();
+  /// Dials the target of a session that is held again, at `to` if that is not empty. Then follow().
+  /// Errors: kState when it cannot be taken up again; of the address and the transport.
+  Status recover(const std::string& to);
   /// Requires: open().
   [[nodiscard]] engine::SourceSession& session() { return *session_; }
   [[nodiscard]] engine::Mode mode() const { return options_.mode; }
@@ -46,13 +50,18 @@ class Outgoing {
  private:
   Outgoing(MigrationRequest request, vmm::Guest& guest)
       : request_(std::move(request)), guest_(guest) {}
+  [[nodiscard]] Result<std::unique_ptr<engine::Transport>> make_transport(
+      const std::string& to) const;
   Status measure(ControlConnection& client);
   void report_progress(ControlConnection& client);
 
   const MigrationRequest request_;
   vmm::Guest& guest_;
   engine::SourceOptions options_;
+  net::LoopKind loop_{};
   std::unique_ptr<engine::Transport> transport_;
+  std::unique_ptr<engine::Transport>
+      other_transport_;  ///< of the last recover() at another address
   Plant plant_;
   std::optional<PlantedSource> planted_;  // when something is planted; outlives the session
   std::unique_ptr<engine::SourceSession> session_;

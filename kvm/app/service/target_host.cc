@@ -124,8 +124,10 @@ Result<engine::TargetHost::Machine> TargetHost::create(
   GODWIT_TRY(check_memory(config, options.prealloc));
   config.skip_register = limits_.skip_register;
 
-  auto guest = vmm::make_guest(
-      config, vmm::MemoryOptions{.with_alias = true, .register_in_background = options.postcopy});
+  auto guest = vmm::make_guest(config,
+                               vmm::MemoryOptions{.with_alias = true,
+                                                  .register_in_background = options.postcopy,
+                                                  .in_core_dumps = limits_.in_core_dumps});
   if (!guest) {
     return refuse(guest.error().message());
   }

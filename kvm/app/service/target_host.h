@@ -16,6 +16,7 @@ class TargetHost final : public engine::TargetHost {
   struct Limits {
     std::optional<std::uint64_t> memory_cap;  ///< largest guest that is accepted, bytes
     std::optional<vmm::Backing> backing;      ///< of guest memory here, whatever the source's is
+    bool in_core_dumps = false;               ///< guest memory, of this process
     bool skip_register = false;               ///< plants GuestConfig::skip_register
     std::optional<PageId> drop_page;          ///< plants the loss of its bytes
   };

@@ -96,7 +96,8 @@ TEST(CheckWelcome, TheFirstConnectionTakesTheIssuedSession) {
 
 TEST(FeatureNames, AreReadable) {
   EXPECT_EQ(feature_names(0), "none");
-  EXPECT_EQ(feature_names(kKnownFeatures | 1ULL << 63), "body-hash, zero-runs, postcopy, bit 63");
+  EXPECT_EQ(feature_names(kKnownFeatures | 1ULL << 63),
+            "body-hash, zero-runs, postcopy, recovery, bit 63");
 }
 
 }  // namespace

@@ -138,6 +138,31 @@ std::uint64_t DirtyLedger::claim_in_flight(RegionIndex region,
   return mine;
 }
 
+void DirtyLedger::give_back(
+    const std::vector<PageRun>& missing,
+    const std::function<void(RegionIndex, std::uint64_t word, std::uint64_t bits)>& again) {
+  // What is pending here and not missing there cannot be: a page that was never claimed has not
+  // arrived. The target's count and hash have been compared with `missing`, and the caller compares
+  // the sets.
+  for (RegionIndex region = 0; region < in_flight_.size(); ++region) {
+    in_flight_[region].harvest([](std::uint64_t, std::uint64_t) {});
+  }
+  for (const auto& run : missing) {
+    auto page = run.first;
+    while (page < run.end()) {
+      const auto bit = static_cast<unsigned>(page % 64);
+      const auto count = static_cast<unsigned>(std::min<std::uint64_t>(64 - bit, run.end() - page));
+      const auto word = page / 64;
+      const auto bits = bit_mask(bit, count);
+      if (const auto sent = bits & ~pending_[run.region].word(word); sent != 0) {
+        again(run.region, word, sent);
+        add_word(run.region, word, sent, [](PageRun) {});
+      }
+      page += count;
+    }
+  }
+}
+
 void DirtyLedger::landed(RegionIndex region, std::uint64_t word, std::uint64_t mask) {
   in_flight_[region].claim(word, mask);
 }

@@ -56,6 +56,12 @@ class DirtyLedger {
     return in_flight_[page.region].test(page.index);
   }
 
+  /// After a lost link: exactly these pages are pending, and none is in flight, whatever was before.
+  /// `again` gets those that were sent already, in words. Requires: nobody claims.
+  void give_back(
+      const std::vector<PageRun>& missing,
+      const std::function<void(RegionIndex, std::uint64_t word, std::uint64_t bits)>& again);
+
   [[nodiscard]] const RegionBitmaps& pending() const { return pending_; }
   [[nodiscard]] std::uint64_t pending_pages() const {
     return pending_pages_.load(std::memory_order_acquire);

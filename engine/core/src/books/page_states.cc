@@ -240,4 +240,40 @@ PageRun PageStates::next_unmapped(RegionIndex region,
   return run;
 }
 
+void PageStates::for_each_absent(const std::function<void(PageRun)>& found,
+                                 const std::function<void(PageId)>& asked) const {
+  for (RegionIndex region = 0; region < region_pages_.size(); ++region) {
+    PageRun open{region, 0, 0};
+    const auto close = [&] {
+      if (open.count != 0 && found) {
+        found(open);
+      }
+      open.count = 0;
+    };
+    const auto& announced = announced_[region];
+    const auto chunks = (region_pages_[region] + wire::kChunkPages - 1) / wire::kChunkPages;
+    for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
+      if (!announced.test(chunk)) {
+        continue;
+      }
+      const auto end = std::min((chunk + 1) * wire::kChunkPages, region_pages_[region]);
+      for (auto index = chunk * wire::kChunkPages; index < end; ++index) {
+        const auto seen = at({region, index}).load(std::memory_order_acquire);
+        if ((seen & kStateMask) != kAbsent) {
+          continue;
+        }
+        if ((seen & kRequested) != 0 && asked) {
+          asked({region, index});
+        }
+        if (open.count == 0 || open.end() != index) {
+          close();
+          open.first = index;
+        }
+        ++open.count;
+      }
+    }
+    close();
+  }
+}
+
 }  // namespace godwit::engine

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -80,6 +81,11 @@ class PageStates {
   [[nodiscard]] PageRun next_unmapped(RegionIndex region,
                                       std::uint64_t from,
                                       std::uint64_t most) const;
+
+  /// Calls `found` for every run of absent pages, in ascending order, and `asked` for each of them
+  /// that a fault has asked for. Requires: nobody writes pages. O(pages that were ever announced).
+  void for_each_absent(const std::function<void(PageRun)>& found,
+                       const std::function<void(PageId)>& asked) const;
 
   /// Null unless pages are mapped in blocks.
   [[nodiscard]] MapBlocks* blocks() const { return blocks_.get(); }

@@ -34,6 +34,9 @@ wire::Hello SourceHandshake::hello(ChannelKind kind) const {
     hello.features_offered |= wire::kFeatureBodyHash;
     hello.features_required = wire::kFeatureBodyHash;
   }
+  if (recovers_) {
+    hello.features_offered |= wire::kFeatureRecovery;
+  }
   hello.session_id = session_id_;
   hello.role = wire::Role::kSource;
   hello.channel_kind = kind;
@@ -45,6 +48,20 @@ Status SourceHandshake::take_session(std::span<const std::byte> body, FrameChann
   GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(body));
   GODWIT_TRY(wire::check_welcome(hello(ChannelKind::kControl), welcome));
   session_id_ = welcome.session_id;
+  epoch_ = welcome.session_epoch;
+  granted_ = (welcome.features & wire::kFeatureRecovery) != 0;
+  control.agree(welcome);
+  return {};
+}
+
+Status SourceHandshake::take_resumed(std::span<const std::byte> body, FrameChannel& control) {
+  GODWIT_TRY_ASSIGN(const auto welcome, wire::decode_welcome(body));
+  auto expected = hello(ChannelKind::kControl);
+  if (welcome.session_epoch <= epoch_) {
+    return fail(ErrorCode::kProtocol, "hello", "the target answered with an epoch that is over");
+  }
+  expected.session_epoch = welcome.session_epoch;
+  GODWIT_TRY(wire::check_welcome(expected, welcome));
   epoch_ = welcome.session_epoch;
   control.agree(welcome);
   return {};
@@ -65,17 +82,21 @@ Status take_welcome(std::span<const std::byte> body,
   return {};
 }
 
-Result<wire::Welcome> TargetHandshake::admit(const wire::Hello& hello, bool waits_for_pages) {
-  GODWIT_TRY_ASSIGN(const auto negotiated,
-                    wire::negotiate(hello, kVersions, wire::kKnownFeatures, 0));
+Result<wire::Welcome> TargetHandshake::admit(const wire::Hello& hello, Door door) {
+  const auto features =
+      recovers_ ? wire::kKnownFeatures : wire::kKnownFeatures & ~wire::kFeatureRecovery;
+  GODWIT_TRY_ASSIGN(const auto negotiated, wire::negotiate(hello, kVersions, features, 0));
   if (hello.channel_kind == ChannelKind::kControl) {
+    if (hello.session_id != wire::SessionId{}) {
+      return resume(hello, door);
+    }
     if (control_taken_ || hello.role != wire::Role::kSource) {
       return refused("this target has a migration already");
     }
     GODWIT_TRY(issue_session(negotiated));
     return session_;
   }
-  if (!control_taken_ || !waits_for_pages || hello.session_id != session_.session_id ||
+  if (!control_taken_ || !door.waits_for_pages || hello.session_id != session_.session_id ||
       hello.session_epoch != session_.session_epoch || hello.role != wire::Role::kSource) {
     return refused("the channel belongs to no session that waits for one");
   }
@@ -93,6 +114,21 @@ Status TargetHandshake::issue_session(const wire::Welcome& negotiated) {
   session_ = session;
   control_taken_ = true;
   return {};
+}
+
+Result<wire::Welcome> TargetHandshake::resume(const wire::Hello& hello, Door door) {
+  if (!control_taken_ || hello.session_id != session_.session_id ||
+      hello.role != wire::Role::kSource) {
+    return refused("the session is none of this target");
+  }
+  // Of an epoch before the last one: a connection that was begun and overtaken by another.
+  if (!door.may_resume || !recovers() || hello.session_epoch > session_.session_epoch) {
+    return refused("the session cannot be taken up again now");
+  }
+  ++session_.session_epoch;
+  urgent_taken_ = false;
+  bulk_taken_.assign(bulk_taken_.size(), false);
+  return session_;
 }
 
 Status TargetHandshake::take_page_channel(const wire::Hello& hello) {

@@ -46,14 +46,17 @@ class MachineRunner {
     /// When pages last moved, as far as that is known. Asked when the time is up only, so that
     /// nothing is stamped a page.
     std::function<std::int64_t()> pages_moved_ns;
+    /// When look_around() is to be called again though nothing happens; absent: no such moment.
+    std::function<std::optional<std::int64_t>()> wakes_at_ns = [] {
+      return std::optional<std::int64_t>();
+    };
     /// What an event that is not legal means: the event that ends it when a peer broke the
     /// protocol, nothing when it is a harmless echo.
     std::optional<Event> (*on_illegal)(State state, Event event) = nullptr;
   };
 
-  /// `side`: "source" or "target". `timeout_ns`: what the user set, for the message.
-  MachineRunner(const char* side, std::int64_t timeout_ns, Session session)
-      : side_(side), timeout_ns_(timeout_ns), session_(std::move(session)) {
+  /// `side`: "source" or "target".
+  MachineRunner(const char* side, Session session) : side_(side), session_(std::move(session)) {
     states_.reserve(kStatesUsually);  // nothing is to be allocated in the blackout
   }
 
@@ -62,17 +65,23 @@ class MachineRunner {
   /// Runs until the machine has ended. Requires: the loop is open, or an event that ends the
   /// machine is queued.
   void run();
+  /// Takes an event that leads out of an end, before run() is called once more.
+  void restart(Event event);
   void push(Event event) { events_.push_back(event); }
   /// Fires what is queued, until the machine has ended.
   void fire_all();
   [[nodiscard]] bool idle() const { return events_.empty(); }
   /// Something came of the peer or the guest: the wait begins anew.
   void progressed() { progress_ns_ = monotonic_ns(); }
+  /// When that was last.
+  [[nodiscard]] std::int64_t progress_ns() const { return progress_ns_; }
   /// Keeps the first error, with the state it ends the migration in, and logs it. `side`: whose.
   void note_error(const Error& error, const char* side);
   void note_error(const Error& error) { note_error(error, side_); }
   /// Keeps the first error as it is.
   void keep_error(EndError error);
+  /// What was wrong has been mended.
+  void forget_error() { error_.reset(); }
   [[nodiscard]] const std::optional<EndError>& error() const { return error_; }
   [[nodiscard]] const Machine& machine() const { return machine_; }
   /// The states so far, but for an end that came before anything had begun.
@@ -97,7 +106,6 @@ class MachineRunner {
   void wait();
 
   const char* const side_;
-  const std::int64_t timeout_ns_;
   const Session session_;
   Machine machine_;
   std::deque<Event> events_;
@@ -133,7 +141,10 @@ void MachineRunner<Machine>::run() {
 template <typename Machine>
 void MachineRunner<Machine>::wait() {
   const auto patience = session_.patience_ns();
-  const auto deadline = patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
+  auto deadline = patience ? Deadline{progress_ns_ + *patience + 1} : Deadline::never();
+  if (const auto wake = session_.wakes_at_ns()) {
+    deadline.at_ns = std::min(deadline.at_ns, *wake);
+  }
   if (auto ran = loop_->run_once(deadline); !ran) {
     note_error(ran.error());
     push(Event::kLocalError);
@@ -153,10 +164,17 @@ void MachineRunner<Machine>::check_patience() {
   note_error(make_error(ErrorCode::kTimeout,
                         "deadline",
                         fmt::format("no progress for {} ms in phase {}",
-                                    timeout_ns_ / 1'000'000,
+                                    *patience / 1'000'000,
                                     to_string(machine_.state()))));
   progressed();
   push(Event::kTimeout);
+}
+
+template <typename Machine>
+void MachineRunner<Machine>::restart(Event event) {
+  events_.clear();
+  forget_error();
+  fire(event);
 }
 
 template <typename Machine>

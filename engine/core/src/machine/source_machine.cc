@@ -31,9 +31,12 @@ constexpr auto rolls_back(S state) {
                 row(state, E::kTimeout, S::kRolledBack, kGiveUp),
                 row(state, E::kLocalError, S::kRolledBack, kGiveUp));
 }
-constexpr auto holds(S state) {
+// After the decision a link is dialled again. A silence that is too long (kTimeout) is a lost link.
+constexpr auto reconnects(S state) {
+  constexpr auto kAgain = kActDropLink | kActReconnect;
   return concat(row(state, E::kPeerAbort, S::kSuspended, kActHold | kActClose),
-                row(state, E::kLinkLost, S::kSuspended, kActHold | kActClose),
+                row(state, E::kLinkLost, S::kReconnecting, kAgain),
+                row(state, E::kTimeout, S::kReconnecting, kAgain),
                 row(state, E::kLocalError, S::kSuspended, kActHold | kActClose));
 }
 
@@ -62,14 +65,24 @@ constexpr auto kTable =
            rolls_back(S::kStateTransfer),
            // The commit point: the decision is recorded before the first byte of COMMIT leaves.
            row(S::kStateTransfer, E::kReady, S::kHandover, kActDecide | kActSendCommit),
-           holds(S::kHandover),
+           reconnects(S::kHandover),
            row(S::kHandover, E::kRunning, S::kPostcopy, kActStream),
            row(S::kHandover, E::kNotStarted, S::kRolledBack, kActResume | kActClose),
-           holds(S::kPostcopy),
+           reconnects(S::kPostcopy),
            row(S::kPostcopy, E::kAllSent, S::kDraining, 0),
            row(S::kPostcopy, E::kComplete, S::kCompleted, kActFinish | kActClose),
-           holds(S::kDraining),
+           reconnects(S::kDraining),
            row(S::kDraining, E::kComplete, S::kCompleted, kActFinish | kActClose),
+           row(S::kReconnecting, E::kConnected, S::kResync, kActSendHello),
+           row(S::kReconnecting, E::kTimeout, S::kSuspended, kActHold | kActClose),
+           row(S::kReconnecting, E::kLocalError, S::kSuspended, kActHold | kActClose),
+           reconnects(S::kResync),
+           // COMMIT again, of the decision that was recorded before the first one: the target takes
+           // one only.
+           row(S::kResync, E::kResyncedReady, S::kHandover, kActSendCommit),
+           row(S::kResync, E::kResyncedRunning, S::kPostcopy, kActStream),
+           row(S::kResync, E::kComplete, S::kCompleted, kActFinish | kActClose),
+           row(S::kSuspended, E::kRecover, S::kReconnecting, kActReconnect),
            row(S::kCancelling, E::kCancelAcked, S::kRolledBack, kActClose),
            row(S::kCancelling, E::kPeerAbort, S::kRolledBack, kActClose),
            row(S::kCancelling, E::kLinkLost, S::kRolledBack, kActClose),
@@ -124,7 +137,9 @@ std::string_view to_string(SourceState state) {
                                  "cancelling",
                                  "suspended",
                                  "rolled-back",
-                                 "failed"};
+                                 "failed",
+                                 "reconnecting",
+                                 "resync"};
   return kNames.at(static_cast<std::size_t>(state));
 }
 
@@ -149,7 +164,10 @@ std::string_view to_string(SourceEvent event) {
                                  "peer-abort",
                                  "link-lost",
                                  "timeout",
-                                 "local-error"};
+                                 "local-error",
+                                 "resynced-ready",
+                                 "resynced-running",
+                                 "recover"};
   return kNames.at(static_cast<std::size_t>(event));
 }
 

@@ -29,6 +29,9 @@ enum class SourceEvent : std::uint8_t {
   kLinkLost,   ///< also: damaged or illegal bytes, after which the link cannot be trusted
   kTimeout,
   kLocalError,
+  kResyncedReady,    ///< connected again; the target waits for COMMIT
+  kResyncedRunning,  ///< connected again; the guest runs there
+  kRecover,          ///< an operator wants another try
 };
 
 /// What the session must do on a transition, in the order of the bits.
@@ -48,6 +51,8 @@ enum SourceAction : std::uint32_t {
   kActResume = 1U << 13,  ///< the guest goes on here
   kActHold = 1U << 14,    ///< keep everything; tell the operator
   kActClose = 1U << 15,
+  kActDropLink = 1U << 16,  ///< end channels and their threads; claims are given back by the resync
+  kActReconnect = 1U << 17,  ///< begin to dial
 };
 
 struct SourceTransition {
@@ -63,7 +68,8 @@ struct SourceBugs {
 };
 
 /// The source's side of the handover as a table; sans I/O: no clock, no thread, no fd.
-/// Guarantees: after kActDecide no transition carries kActResume except on kNotStarted.
+/// Guarantees: after kActDecide no transition carries kActResume except on kNotStarted, and none
+/// kActDecide again.
 class SourceMachine {
  public:
   explicit SourceMachine(SourceBugs bugs = {}) : bugs_(bugs) {}

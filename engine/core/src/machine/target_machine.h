@@ -23,6 +23,9 @@ enum class TargetEvent : std::uint8_t {
   kLinkLost,
   kTimeout,
   kLocalError,
+  kResumed,     ///< the source of this session has connected again
+  kFinish,      ///< the source has let go
+  kRunRefused,  ///< the guest cannot be started here, and nothing of it has run
 };
 
 enum TargetAction : std::uint32_t {
@@ -37,6 +40,12 @@ enum TargetAction : std::uint32_t {
   kTgtSendAbort = 1U << 8,
   kTgtDiscard = 1U << 9,
   kTgtHold = 1U << 10,
+  kTgtDropLink =
+      1U << 11,  ///< end channels and lanes; faults on pages that are here go on being served
+  kTgtTakeLink = 1U << 12,      ///< the control channel is the one that has come
+  kTgtTellMissing = 1U << 13,   ///< WELCOME; whether the guest runs; which pages are absent
+  kTgtTellComplete = 1U << 14,  ///< WELCOME; COMPLETE once more
+  kTgtSendNotStarted = 1U << 15,
 };
 
 struct TargetTransition {

@@ -20,7 +20,11 @@ Status SourceSession::Impl::connect() {
   report_.dirty_source = tracking_ != nullptr ? tracking_->name() : "none";
   GODWIT_TRY_ASSIGN(
       auto channel,
-      transport_.connect(ChannelKind::kControl, Deadline::after_ns(options_.timeout_ns)));
+      transport_->connect(ChannelKind::kControl, Deadline::after_ns(options_.timeout_ns)));
+  return take_control(std::move(channel));
+}
+
+Status SourceSession::Impl::take_control(std::unique_ptr<Channel> channel) {
   control_ = std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kReadAhead);
   GODWIT_TRY(control_->attach(
       *runner_.loop(),
@@ -59,14 +63,21 @@ Status SourceSession::Impl::describe() {
 Status SourceSession::Impl::open_channels() {
   const auto deadline = Deadline::after_ns(options_.timeout_ns);
   lanes_ = std::make_unique<SourceLanes>(plane_, notes(), handshake_.hello(ChannelKind::kBulk));
-  GODWIT_TRY(lanes_->open(transport_, deadline));
-  GODWIT_TRY_ASSIGN(auto urgent, transport_.connect(ChannelKind::kUrgent, deadline));
+  GODWIT_TRY(lanes_->open(*transport_, deadline));
+  GODWIT_TRY_ASSIGN(auto urgent, transport_->connect(ChannelKind::kUrgent, deadline));
   urgent_ = std::make_unique<SourceUrgent>(
-      plane_, transport_, std::move(urgent), handshake_.hello(ChannelKind::kUrgent), notes());
+      plane_, *transport_, std::move(urgent), handshake_.hello(ChannelKind::kUrgent), notes());
+  if (runner_.machine().decided()) {
+    urgent_->allow_requests();  // before the target can ask
+  }
   GODWIT_TRY(urgent_->start());
-  report_.transport = transport_.name();
-  report_.congestion = transport_.congestion();
+  report_.transport = transport_->name();
+  report_.congestion = transport_->congestion();
   return {};
+}
+
+bool SourceSession::Impl::all_open() const {
+  return lanes_ && lanes_->all_open() && urgent_ && urgent_->is_open();
 }
 
 SourceNotes SourceSession::Impl::notes() {
@@ -109,6 +120,9 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
   using wire::MessageType;
   switch (frame.header.type) {
     case MessageType::kWelcome:
+      if (runner_.state() == SourceState::kResync) {
+        return handshake_.take_resumed(frame.body, *control_);
+      }
       GODWIT_TRY(handshake_.take_session(frame.body, *control_));
       round_trip_ns_.store(monotonic_ns() - hello_sent_ns_, std::memory_order_relaxed);
       runner_.push(SourceEvent::kWelcome);
@@ -137,8 +151,13 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
     case MessageType::kRunning: {
       GODWIT_TRY(check_epoch(frame, "RUNNING"));
       GODWIT_TRY_ASSIGN(running_, wire::decode_running(frame.body));
-      stamps_.running_received_ns = monotonic_ns();
-      runner_.push(SourceEvent::kRunning);
+      target_runs_ = true;
+      if (stamps_.running_received_ns == 0) {
+        stamps_.running_received_ns = monotonic_ns();
+      }
+      if (runner_.state() != SourceState::kResync) {
+        runner_.push(SourceEvent::kRunning);
+      }
       return {};
     }
     case MessageType::kNotStarted: {
@@ -149,9 +168,21 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       runner_.push(SourceEvent::kNotStarted);
       return {};
     }
+    case MessageType::kMissing: {
+      GODWIT_TRY_ASSIGN(auto missing, wire::decode_missing(frame.body));
+      return take_missing(std::move(missing));
+    }
+    case MessageType::kMissingEnd: {
+      GODWIT_TRY(check_epoch(frame, "MISSING_END"));
+      GODWIT_TRY_ASSIGN(const auto end, wire::decode_missing_end(frame.body));
+      return end_missing(end);
+    }
     case MessageType::kComplete: {
       GODWIT_TRY_ASSIGN(const auto complete, wire::decode_complete(frame.body));
       take_figures(complete, report_.target);
+      if (runner_.state() == SourceState::kResync) {
+        note_recovered();
+      }
       runner_.push(SourceEvent::kComplete);
       return {};
     }

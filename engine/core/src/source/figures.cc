@@ -46,9 +46,11 @@ void fill_pages(MigrationReport& report, SourcePlane& plane) {
   report.pages_resent = copies - unique;
   std::uint64_t zero = 0;
   for (RegionIndex region = 0; region < plane.sent_as_zero.size(); ++region) {
-    plane.sent_as_zero[region].harvest([&zero](std::uint64_t, std::uint64_t bits) {
-      zero += static_cast<unsigned>(std::popcount(bits));
-    });
+    // Not harvested: a session that was held may go on and fill its report once more.
+    const auto& map = plane.sent_as_zero[region];
+    for (auto word = map.next_word(0); word < map.word_count(); word = map.next_word(word + 1)) {
+      zero += static_cast<unsigned>(std::popcount(map.word(word)));
+    }
   }
   report.pages_zero = std::min(zero, unique);
   report.pages_sent = unique - report.pages_zero;

@@ -7,7 +7,7 @@
 #include "godwit/base/thread.h"
 
 #include "link/handshake.h"
-#include "link/stale_writer.h"
+#include "link/page_run_writer.h"
 
 namespace godwit::engine {
 namespace {
@@ -166,8 +166,8 @@ void SourceLane::run() {
     take_order();
     const bool more = pump();
     // pump() lets the loop run too. A wake-up that it took is not seen by the wait below.
-    const bool now = more || news_.load(std::memory_order_acquire) ||
-                     stopping_.load(std::memory_order_acquire);
+    const bool now =
+        more || news_.load(std::memory_order_acquire) || stopping_.load(std::memory_order_acquire);
     const auto wait_ns = now ? 0 : paced_until_ns_ != 0 ? paced_until_ns_ : INT64_MAX;
     if (auto ran = loop_->run_once(Deadline{wait_ns}); !ran) {
       fail_unless_stopping(ran.error());

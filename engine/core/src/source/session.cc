@@ -31,23 +31,31 @@ std::optional<SourceEvent> on_illegal(SourceState state, SourceEvent event) {
 
 SourceSession::Impl::Impl(SourceGuest& guest, Transport& transport, SourceOptions options)
     : guest_(guest),
-      transport_(transport),
+      transport_(&transport),
       options_(std::move(options)),
       runner_("source",
-              options_.timeout_ns,
               {.perform = [this](const SourceTransition& row) { perform(row); },
                .look_around = [this] { look_around(); },
                .patience_ns = [this] { return patience_here(); },
                .pages_moved_ns = [this] { return lanes_ ? lanes_->progress_ns() : 0; },
+               .wakes_at_ns = [this] { return wakes_at(); },
                .on_illegal = on_illegal}),
       plane_(guest.memory(), options_),
       loss_(guest.memory(), plane_.ledger, options_.planted_loss),
-      handshake_(options_.checksum) {}
+      handshake_(options_.checksum, options_.recover_for_ns != 0),
+      window_(options_.recover_for_ns) {}
 
 void SourceSession::Impl::start() {
-  auto thread = try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this] { run(); });
+  start_thread(&Impl::run);
+}
+
+void SourceSession::Impl::start_thread(void (Impl::*body)()) {
+  auto thread =
+      try_start_thread("godwit-migrate", ThreadRole::kUrgent, [this, body] { (this->*body)(); });
   if (!thread) {
-    stamps_.began_ns = monotonic_ns();
+    if (stamps_.began_ns == 0) {
+      stamps_.began_ns = monotonic_ns();
+    }
     runner_.note_error(thread.error());
     runner_.push(SourceEvent::kLocalError);
     runner_.fire_all();
@@ -77,7 +85,7 @@ bool SourceSession::Impl::request_cancel() {
     return false;
   }
   cancel_requested_.store(true, std::memory_order_release);
-  transport_.interrupt();
+  transport_->interrupt();
   runner_.wake();
   return true;
 }
@@ -113,7 +121,7 @@ Progress SourceSession::Impl::progress() const {
 
 void SourceSession::Impl::run() {
   stamps_.began_ns = monotonic_ns();
-  if (auto loop = transport_.make_loop()) {
+  if (auto loop = transport_->make_loop()) {
     runner_.open_loop(std::move(*loop));
     runner_.push(SourceEvent::kStart);
   } else {
@@ -127,16 +135,28 @@ void SourceSession::Impl::run() {
 std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
   const bool populating = options_.prealloc && lanes_ == nullptr;
   return patience_ns(runner_.state(),
-                     options_.timeout_ns,
+                     {.timeout_ns = options_.timeout_ns,
+                      .stall_ns = options_.stall_ns,
+                      .recovers = handshake_.recovers()},
                      populating ? guest_.memory().page_count() * kPageBytes : 0);
 }
 
 void SourceSession::Impl::look_around() {
   take_failures();
-  if (runner_.state() == SourceState::kSetup && !accepted_ && lanes_ && lanes_->all_open() &&
-      urgent_ && urgent_->is_open()) {
+  if (runner_.state() == SourceState::kReconnecting && runner_.idle()) {
+    dial();
+    return;
+  }
+  if (runner_.state() == SourceState::kSetup && !accepted_ && all_open()) {
     accepted_ = true;
     runner_.push(SourceEvent::kAccepted);
+  }
+  if (runner_.state() == SourceState::kResync && missing_told_ && all_open()) {
+    resynced();
+  }
+  // acquire: pairs with stop_reconnecting().
+  if (runner_.state() == SourceState::kResync && give_up_link_.load(std::memory_order_acquire)) {
+    runner_.push(SourceEvent::kLinkLost);
   }
   if (ordered_ != Ordered::kNothing && lanes_->done()) {
     order_done(std::exchange(ordered_, Ordered::kNothing));
@@ -174,7 +194,8 @@ void SourceSession::Impl::perform(const SourceTransition& row) {
   };
   // Nothing fails a rollback or a hold; everything else stops at its first failure, which is then
   // an event.
-  if (!attempt(kActConnect, &Impl::connect) || !attempt(kActSendHello, &Impl::send_hello) ||
+  if (!attempt(kActDropLink, &Impl::drop_link) || !attempt(kActReconnect, &Impl::begin_reconnect) ||
+      !attempt(kActConnect, &Impl::connect) || !attempt(kActSendHello, &Impl::send_hello) ||
       !attempt(kActDescribe, &Impl::describe) || !attempt(kActStartRounds, &Impl::begin_rounds) ||
       !attempt(kActSendBarrier, &Impl::send_barrier) || !attempt(kActQuiesce, &Impl::quiesce) ||
       !attempt(kActSendState, &Impl::send_state) || !attempt(kActSendCommit, &Impl::send_commit) ||
@@ -238,17 +259,17 @@ void SourceSession::Impl::close() {
 }
 
 void SourceSession::Impl::finish() {
+  forget_link();
   fill_report();
-  control_.reset();
-  lanes_.reset();
-  urgent_.reset();
   runner_.close_loop();
   ended_.store(true, std::memory_order_release);
 }
 
 void SourceSession::Impl::fill_report() {
   report_.error = runner_.error();
-  report_.trace.states = runner_.take_states();
+  for (const auto& state : runner_.take_states()) {
+    report_.trace.states.push_back(state);
+  }
   switch (runner_.state()) {
     case SourceState::kCompleted:
       report_.outcome = Outcome::kCompleted;
@@ -260,20 +281,15 @@ void SourceSession::Impl::fill_report() {
     default:
       report_.outcome = cancelled_ ? Outcome::kCancelled : Outcome::kFailed;
   }
-  if (control_) {
-    report_.control_bytes = control_->channel().bytes_sent() + control_->channel().bytes_received();
-  }
-  if (urgent_) {
-    report_.urgent_bytes = urgent_->bytes_sent();
-    report_.pages_demand = urgent_->demand_pages();
-    report_.pages_overtaken = urgent_->overtaken_pages();
-    report_.payload_bytes = urgent_->payload_bytes();
-  }
-  report_.wire_bytes =
-      (lanes_ ? lanes_->bytes_moved() : 0) + report_.urgent_bytes + report_.control_bytes;
+  report_.control_bytes = totals_.control_bytes;
+  report_.urgent_bytes = totals_.urgent_bytes;
+  report_.pages_demand = totals_.demand_pages;
+  report_.pages_overtaken = totals_.overtaken_pages;
+  report_.payload_bytes = totals_.urgent_payload_bytes;
+  report_.wire_bytes = totals_.bulk_bytes + totals_.urgent_bytes + totals_.control_bytes;
   report_.channels = options_.channels;
-  report_.cpu_waited_ns = lanes_ ? lanes_->waited_ns() : 0;
-  report_.cpu_raised = lanes_ && lanes_->raised();
+  report_.cpu_waited_ns = totals_.waited_ns;
+  report_.cpu_raised = totals_.raised;
   report_.planted_page = loss_.page();
   fill_pages(report_, plane_);
   const bool completed = runner_.state() == SourceState::kCompleted;
@@ -313,6 +329,12 @@ void SourceSession::request_switch() {
 }
 bool SourceSession::request_cancel() {
   return impl_->request_cancel();
+}
+void SourceSession::stop_reconnecting() {
+  impl_->stop_reconnecting();
+}
+bool SourceSession::recover(Transport* transport) {
+  return impl_->recover(transport);
 }
 SourceState SourceSession::state() const {
   return impl_->state();

@@ -17,6 +17,7 @@
 #include "machine/runner.h"
 #include "machine/source_machine.h"
 #include "policy/blackout_forecast.h"
+#include "policy/reconnect.h"
 #include "policy/switch_policy.h"
 #include "source/figures.h"
 #include "source/lanes.h"
@@ -29,8 +30,8 @@ namespace godwit::engine {
 // The migration thread. It runs the machine (machine/source_machine.h) on the events that channels,
 // guest and commands bring, and does what the machine's transitions ask. Pages are the business of
 // the lanes (source/lanes.h) and of the urgent loop (source/urgent.h).
-// Its members are in four files: the thread and the end in session.cc, connections and messages in
-// connect.cc, pre-copy in rounds.cc, the blackout in switch.cc.
+// Its members are in five files: the thread and the end in session.cc, connections and messages in
+// connect.cc, pre-copy in rounds.cc, the blackout in switch.cc, a lost link in recovery.cc.
 class SourceSession::Impl {
   /// Whether the migration may still be cancelled: whoever changes it first from open has decided.
   enum class Fate : std::uint8_t { kOpen = 0, kCancelled, kDecided };
@@ -44,12 +45,28 @@ class SourceSession::Impl {
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
   void request_switch();
   bool request_cancel();
+  void stop_reconnecting();
+  bool recover(Transport* transport);
   [[nodiscard]] SourceState state() const { return runner_.state(); }
   [[nodiscard]] Progress progress() const;
 
  private:
+  /// What the channels of all links have carried that are gone.
+  struct LinkTotals {
+    std::uint64_t control_bytes = 0;
+    std::uint64_t bulk_bytes = 0;
+    std::uint64_t urgent_bytes = 0;
+    std::uint64_t urgent_payload_bytes = 0;
+    std::uint64_t demand_pages = 0;
+    std::uint64_t overtaken_pages = 0;
+    std::int64_t waited_ns = 0;
+    bool raised = false;
+  };
+
   // the thread
+  void start_thread(void (Impl::*body)());
   void run();
+  void run_again();
   void perform(const SourceTransition& row);
   /// Commands, and the other threads' news.
   void look_around();
@@ -58,9 +75,11 @@ class SourceSession::Impl {
 
   // connecting
   Status connect();
+  Status take_control(std::unique_ptr<Channel> channel);
   Status send_hello();
   Status describe();
   Status open_channels();
+  [[nodiscard]] bool all_open() const;
   /// Whether a cancel has interrupted what failed: no event then, look_around() takes the request.
   [[nodiscard]] bool interrupted(const Error& error) const;
   void on_link_error(const Error& error);
@@ -103,6 +122,22 @@ class SourceSession::Impl {
   Status begin_stream();
   void resume();
 
+  // a lost link
+  /// Ends channels and their threads. What they had claimed is given back by end_missing().
+  Status drop_link();
+  Status begin_reconnect();
+  /// One attempt, if it is due; or the end of all.
+  void dial();
+  [[nodiscard]] bool may_dial(std::int64_t now) const;
+  [[nodiscard]] std::optional<std::int64_t> wakes_at() const;
+  Status take_missing(wire::Missing missing);
+  /// What the target misses is pending again; the page channels open.
+  Status end_missing(const wire::MissingEnd& end);
+  void resynced();
+  void note_recovered();
+  /// Channels and their threads go; what they carried is counted.
+  void forget_link();
+
   // the end
   void shut_down_channels();
   /// Lets the last message leave, and ends threads, connections and tracking.
@@ -113,7 +148,7 @@ class SourceSession::Impl {
   void check_books();
 
   SourceGuest& guest_;
-  Transport& transport_;
+  Transport* transport_;
   const SourceOptions options_;
   MachineRunner<SourceMachine> runner_;
   SourcePlane plane_;
@@ -138,6 +173,14 @@ class SourceSession::Impl {
   SourceHandshake handshake_;
   wire::Running running_;
 
+  ReconnectWindow window_;
+  std::int64_t paused_from_ns_ = 0;  // 0: the link is there
+  std::vector<PageRun> missing_;     // as far as the target has told
+  std::uint64_t missing_pages_ = 0;
+  bool missing_told_ = false;
+  bool target_runs_ = false;  // it said so on this link
+  LinkTotals totals_;
+
   SourceStamps stamps_;
   std::int64_t round_began_ns_ = 0;
   std::int64_t ended_ns_ = 0;
@@ -151,6 +194,7 @@ class SourceSession::Impl {
   std::atomic<Fate> fate_{Fate::kOpen};
   std::atomic<bool> ended_{false};
   std::atomic<bool> cancel_requested_{false};
+  std::atomic<bool> give_up_link_{false};
   std::atomic<std::uint32_t> round_{0};
   std::atomic<std::int64_t> rounds_began_ns_{0};
   // For progress(), relaxed: figures.

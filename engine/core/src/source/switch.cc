@@ -3,7 +3,7 @@
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
 
-#include "link/stale_writer.h"
+#include "link/page_run_writer.h"
 #include "policy/switch_policy.h"
 #include "source/session_impl.h"
 
@@ -39,8 +39,8 @@ Status SourceSession::Impl::quiesce() {
     }
     GODWIT_TRY(flush_control());
   }
+  stopped_ = true;  // a stop that fails half-way is taken back like one that succeeds
   GODWIT_TRY_ASSIGN(report_.stopped, guest_.quiesce());
-  stopped_ = true;
   stamps_.quiesced_ns = monotonic_ns();
   runner_.push(SourceEvent::kQuiesced);
   return {};
@@ -89,7 +89,9 @@ Status SourceSession::Impl::send_state() {
 }
 
 Status SourceSession::Impl::send_commit() {
-  stamps_.committed_ns = monotonic_ns();
+  if (stamps_.committed_ns == 0) {
+    stamps_.committed_ns = monotonic_ns();
+  }
   control_->send(wire::MessageType::kCommit, wire::Commit{});
   return {};
 }

@@ -8,6 +8,9 @@
 namespace godwit::engine {
 
 void TargetSession::Impl::watch_listener() {
+  if (listening_) {
+    return;
+  }
   if (auto watched = runner_.loop()->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
     runner_.note_error(watched.error());
     runner_.push(TargetEvent::kLocalError);
@@ -43,7 +46,7 @@ void TargetSession::Impl::take_greeted() {
 
 Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
                                          const wire::Hello& hello) {
-  if (auto admitted = handshake_.admit(hello, runner_.state() == TargetState::kSetup); !admitted) {
+  if (auto admitted = handshake_.admit(hello, door()); !admitted) {
     refuse_stranger(*channel, admitted.error());
     return fail(admitted.error());
   }
@@ -52,7 +55,21 @@ Status TargetSession::Impl::take_channel(std::unique_ptr<Channel> channel,
                                                      : take_pages(std::move(channel), hello);
 }
 
+TargetHandshake::Door TargetSession::Impl::door() const {
+  const auto state = runner_.state();
+  return {.waits_for_pages =
+              !all_open_ && (state == TargetState::kSetup || state == TargetState::kReady ||
+                             state == TargetState::kResync),
+          .may_resume = may_resume()};
+}
+
 Status TargetSession::Impl::take_control(std::unique_ptr<Channel> channel) {
+  if (may_resume()) {
+    if (std::exchange(resumed_, std::move(channel)) == nullptr) {
+      runner_.push(TargetEvent::kResumed);
+    }
+    return {};  // of two that came at once the newest counts
+  }
   control_ = std::make_unique<FrameChannel>(std::move(channel), wire::kMaxStateBody, kReadAhead, 1);
   control_->agree(handshake_.session());
   GODWIT_TRY(control_->attach(
@@ -78,6 +95,10 @@ Status TargetSession::Impl::take_pages(std::unique_ptr<Channel> channel, const w
 }
 
 Status TargetSession::Impl::open_urgent(std::unique_ptr<Channel> channel) {
+  if (urgent_) {
+    urgent_->adopt(std::move(channel), handshake_.session());
+    return {};
+  }
   urgent_ = std::make_unique<TargetUrgent>(*plane_,
                                            machine_parts_.faults.get(),
                                            transport_,
@@ -94,10 +115,11 @@ TargetNotes TargetSession::Impl::notes() {
 }
 
 void TargetSession::Impl::note_open_channels() {
-  if (!all_open_ && runner_.state() == TargetState::kSetup && lanes_->all_open() && urgent_ &&
-      urgent_->is_open()) {
+  if (door().waits_for_pages && lanes_ && lanes_->all_open() && urgent_ && urgent_->is_open()) {
     all_open_ = true;
-    stop_listening();
+    if (runner_.state() == TargetState::kResync) {
+      runner_.forget_error();
+    }
     runner_.push(TargetEvent::kChannelsOpen);
   }
 }
@@ -110,10 +132,11 @@ void TargetSession::Impl::on_link_error(const Error& error) {
     runner_.push(TargetEvent::kAllPresent);
     return;  // a link that closes after the last page is no failure
   }
+  // What was damaged on the way can be asked for again, like what was lost on it.
+  const bool link = error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo ||
+                    (error.code == ErrorCode::kChecksum && handshake_.recovers() && may_resume());
   runner_.note_error(error);
-  runner_.push(error.code == ErrorCode::kClosed || error.code == ErrorCode::kIo
-                   ? TargetEvent::kLinkLost
-                   : TargetEvent::kLocalError);
+  runner_.push(link ? TargetEvent::kLinkLost : TargetEvent::kLocalError);
 }
 
 Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
@@ -176,7 +199,7 @@ Status TargetSession::Impl::on_control(const wire::FrameView& frame) {
       return {};
     }
     case MessageType::kFinish:
-      finished_ = true;
+      runner_.push(TargetEvent::kFinish);
       return {};
     default:
       return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
@@ -218,24 +241,29 @@ Status TargetSession::Impl::create_machine(const MachineDescription& description
       return fail(ErrorCode::kRefused, "describe", "the memory layout differs from the source's");
     }
   }
-  handshake_.expect(describe.bulk_channels);
+  bulk_channels_ = describe.bulk_channels;
+  handshake_.expect(bulk_channels_);
   const auto block = machine_parts_.faults ? machine_parts_.faults->block_pages() : 1;
   GODWIT_TRY_ASSIGN(auto states,
                     PageStates::create(pages, machine_parts_.placer->placing(), block));
   plane_ = std::make_unique<TargetPlane>(machine_parts_, std::move(states));
-  lanes_ =
-      std::make_unique<TargetLanes>(*plane_,
-                                    transport_,
-                                    handshake_.session(),
-                                    notes(),
-                                    TargetLanes::Options{.channels = describe.bulk_channels,
-                                                         .trace_faults = options_.trace_faults,
-                                                         .cpu_priority = options_.cpu_priority});
+  make_lanes();
   if (machine_parts_.faults) {
     GODWIT_TRY(machine_parts_.faults->arm());
   }
   described_.store(true, std::memory_order_release);
   return {};
+}
+
+void TargetSession::Impl::make_lanes() {
+  lanes_ =
+      std::make_unique<TargetLanes>(*plane_,
+                                    transport_,
+                                    handshake_.session(),
+                                    notes(),
+                                    TargetLanes::Options{.channels = bulk_channels_,
+                                                         .trace_faults = options_.trace_faults,
+                                                         .cpu_priority = options_.cpu_priority});
 }
 
 }  // namespace godwit::engine

@@ -35,10 +35,15 @@ TargetSession::Impl::Impl(TargetHost& host,
       transport_(transport),
       options_(std::move(options)),
       runner_("target",
-              options_.timeout_ns,
               {.perform = [this](const TargetTransition& row) { perform(row); },
                .look_around = [this] { look_around(); },
-               .patience_ns = [this] { return patience_ns(runner_.state(), options_.timeout_ns); },
+               .patience_ns =
+                   [this] {
+                     return patience_ns(runner_.state(),
+                                        {.timeout_ns = options_.timeout_ns,
+                                         .stall_ns = options_.stall_ns,
+                                         .recovers = handshake_.recovers()});
+                   },
                .pages_moved_ns = [this] { return pages_moved_ns(); },
                .on_illegal = on_illegal}) {}
 
@@ -113,9 +118,7 @@ void TargetSession::Impl::take_news() {
     return;  // a link that closes after the last page is no failure
   }
   if (const auto error = runner_.take_failure()) {
-    const bool link = error->code == ErrorCode::kClosed || error->code == ErrorCode::kIo;
-    runner_.note_error(*error);
-    runner_.push(link ? TargetEvent::kLinkLost : TargetEvent::kLocalError);
+    on_link_error(*error);
   }
 }
 
@@ -127,6 +130,12 @@ std::int64_t TargetSession::Impl::pages_moved_ns() {
 void TargetSession::Impl::perform(const TargetTransition& row) {
   const auto actions = row.actions;
   const auto& error = runner_.error();
+  if ((actions & kTgtDropLink) != 0) {
+    drop_link();
+  }
+  if ((actions & kTgtTakeLink) != 0) {
+    take_link();
+  }
   if ((actions & kTgtWelcome) != 0) {
     control_->send(wire::MessageType::kWelcome, handshake_.session());
   }
@@ -154,6 +163,16 @@ void TargetSession::Impl::perform(const TargetTransition& row) {
   if ((actions & kTgtComplete) != 0) {
     complete();
   }
+  if ((actions & kTgtTellMissing) != 0) {
+    tell_missing();
+  }
+  if ((actions & kTgtTellComplete) != 0) {
+    tell_complete();
+  }
+  if ((actions & kTgtSendNotStarted) != 0) {
+    control_->send(wire::MessageType::kNotStarted,
+                   wire::NotStarted{error->error.code, error->error.message()});
+  }
   if ((actions & kTgtAckCancel) != 0) {
     control_->send(wire::MessageType::kCancelAck, wire::CancelAck{});
   }
@@ -176,10 +195,8 @@ void TargetSession::Impl::perform(const TargetTransition& row) {
 }
 
 void TargetSession::Impl::flush() {
-  const bool completed = runner_.state() == TargetState::kCompleted;
   const auto deadline = Deadline::after_ns(kFlushNs);
-  const auto pending = [&] { return !control_->idle() || (completed && !finished_); };
-  while (control_ && !control_->broken() && pending() && !deadline.passed()) {
+  while (control_ && !control_->broken() && !control_->idle() && !deadline.passed()) {
     if (!runner_.loop()->run_once(deadline)) {
       break;
     }
@@ -197,15 +214,21 @@ void TargetSession::Impl::hold() {
   log_error("target: holding: memory is kept; the guest {}",
             runner_.state() == TargetState::kSuspended ? "runs on what it has" : "waits");
   // Pages that are here are still mapped when the guest touches them.
-  lanes_->shut_down();
-  urgent_->shut_down();
+  drop_link();
 }
 
 void TargetSession::Impl::stop_threads() {
+  if (std::exchange(threads_stopped_, true)) {
+    return;
+  }
   if (urgent_) {
     urgent_->stop();
     take_log(urgent_->log());
   }
+  stop_lanes();
+}
+
+void TargetSession::Impl::stop_lanes() {
   if (lanes_) {
     lanes_->stop();
     for (const auto& lane : lanes_->lanes()) {
@@ -216,13 +239,11 @@ void TargetSession::Impl::stop_threads() {
 
 void TargetSession::Impl::take_log(const FaultLog& log) {
   latencies_.merge(log.latencies());
-  kept_faults_.push_back(log.kept());
+  const auto kept = log.kept();
+  trace_.faults.insert(trace_.faults.end(), kept.begin(), kept.end());
 }
 
 void TargetSession::Impl::trace_faults() {
-  for (const auto& kept : kept_faults_) {
-    trace_.faults.insert(trace_.faults.end(), kept.begin(), kept.end());
-  }
   keep_earliest(trace_.faults, options_.trace_faults);
   trace_.faults_dropped = latencies_.count() - trace_.faults.size();
 }

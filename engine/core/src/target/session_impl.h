@@ -25,8 +25,8 @@ namespace godwit::engine {
 // The control thread. It accepts channels until all are open, runs the machine
 // (machine/target_machine.h) on what the source says, and loads and starts the guest. Pages and
 // faults are other threads' (target/lanes.h, target/urgent.h).
-// Its members are in three files: the thread and the end in session.cc, connections and messages
-// in connect.cc, the switch in switch.cc.
+// Its members are in four files: the thread and the end in session.cc, connections and messages
+// in connect.cc, the switch in switch.cc, a lost link in recovery.cc.
 class TargetSession::Impl {
  public:
   Impl(TargetHost& host, Listener& listener, Transport& transport, TargetOptions options);
@@ -62,6 +62,7 @@ class TargetSession::Impl {
   void take_greeted();
   Status take_channel(std::unique_ptr<Channel> channel, const wire::Hello& hello);
   Status take_control(std::unique_ptr<Channel> channel);
+  [[nodiscard]] TargetHandshake::Door door() const;
   Status take_pages(std::unique_ptr<Channel> channel, const wire::Hello& hello);
   Status open_urgent(std::unique_ptr<Channel> channel);
   TargetNotes notes();
@@ -73,6 +74,7 @@ class TargetSession::Impl {
   Status on_control(const wire::FrameView& frame);
   void accept_description(wire::Describe describe);
   Status create_machine(const MachineDescription& description, const wire::Describe& describe);
+  void make_lanes();
 
   // ------------------------------------------------------------------------------------ the switch
   Status final_sync(const wire::FinalSync& sync);
@@ -82,16 +84,28 @@ class TargetSession::Impl {
   [[nodiscard]] std::int64_t resume_ns() const { return trace_.run_ended_ns - trace_.run_began_ns; }
   void complete();
 
+  // ----------------------------------------------------------------------------------- a lost link
+  /// Whether something of the guest depends on this side, so that its source may come back.
+  [[nodiscard]] bool may_resume() const;
+  /// Channels and lanes end; the urgent thread goes on without a channel, and serves what is here.
+  void drop_link();
+  /// The control channel is the one that has come, and all page channels are to follow.
+  void take_link();
+  void tell_running();
+  void tell_missing();
+  void tell_complete();
+
   // --------------------------------------------------------------------------------------- the end
-  /// Lets the last message leave; after COMPLETE also waits for FINISH.
+  /// Lets the last message leave.
   void flush();
   /// Throws the machine's pages away: its threads end, its memory is unregistered.
   void discard();
   /// Keeps everything: the link is gone, the fault service stays.
   void hold();
+  void stop_lanes();
   void stop_threads();
   void take_log(const FaultLog& log);
-  /// Requires: stop_threads(), and the threads' logs.
+  /// Requires: stop_threads().
   void trace_faults();
   void finish();
 
@@ -100,15 +114,17 @@ class TargetSession::Impl {
   Transport& transport_;
   const TargetOptions options_;
   MachineRunner<TargetMachine> runner_;
-  TargetHandshake handshake_;
+  TargetHandshake handshake_{options_.recovers};
+  std::uint32_t bulk_channels_ = 0;
   TargetHost::Machine machine_parts_;
   std::unique_ptr<TargetPlane> plane_;
   std::vector<StateSection> sections_;
   Histogram latencies_;
-  std::vector<std::span<const TraceFault>> kept_faults_;  ///< of the threads' logs
-  bool finished_ = false;                                 // FINISH has come
+  std::optional<wire::Complete> complete_;  ///< as it was told; it may have to be told again
+  bool threads_stopped_ = false;
   bool listening_ = false;
-  bool all_open_ = false;  // and channels-open was raised
+  bool all_open_ = false;             // and channels-open was raised, since the link is there
+  std::unique_ptr<Channel> resumed_;  // of a source that has come back, until take_link()
   std::uint64_t seen_bulk_bytes_ = 0;
   TargetTrace trace_;
 

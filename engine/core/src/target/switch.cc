@@ -24,6 +24,7 @@ Status TargetSession::Impl::final_sync(const wire::FinalSync& sync) {
                 "pages are to follow, though the description said that none would");
   }
   plane_->switch_over();
+  stop_listening();  // strangers wait until the blackout is over
   return {};
 }
 
@@ -43,13 +44,13 @@ void TargetSession::Impl::run_guest() {
   trace_.run_began_ns = monotonic_ns();
   if (auto running = machine_parts_.guest->run(); !running) {
     runner_.note_error(running.error());
-    runner_.push(TargetEvent::kLocalError);
+    runner_.push(running.error().code == ErrorCode::kRefused ? TargetEvent::kRunRefused
+                                                             : TargetEvent::kLocalError);
     return;
   }
   trace_.run_ended_ns = monotonic_ns();
-  control_->send(wire::MessageType::kRunning,
-                 wire::Running{static_cast<std::uint64_t>(load_ns()),
-                               static_cast<std::uint64_t>(resume_ns())});
+  tell_running();
+  watch_listener();
   plane_->begin_sweep();
   lanes_->wake();  // one of the lanes maps what is valid from now on
 }
@@ -66,7 +67,8 @@ void TargetSession::Impl::complete() {
     machine_parts_.faults.reset();
   }
   trace_.first_run_ns = machine_parts_.guest->run_edge().first_ns;
-  control_->send(wire::MessageType::kComplete, to_wire(figures_of(*plane_, latencies_, trace_)));
+  complete_ = to_wire(figures_of(*plane_, latencies_, trace_));
+  control_->send(wire::MessageType::kComplete, *complete_);
 }
 
 }  // namespace godwit::engine

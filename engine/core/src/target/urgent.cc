@@ -23,27 +23,100 @@ TargetUrgent::TargetUrgent(TargetPlane& plane,
     : plane_(plane),
       faults_(faults),
       transport_(transport),
-      channel_(
-          std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead, 1)),
+      first_(std::move(channel)),
       welcome_(std::move(welcome)),
       notes_(std::move(notes)),
       log_(trace_faults) {}
 
 Status TargetUrgent::start() {
   GODWIT_TRY_ASSIGN(loop_, transport_.make_loop());
-  channel_->agree(welcome_);
+  GODWIT_TRY(attach(std::move(first_), welcome_, 0));
+  if (faults_ != nullptr) {
+    GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
+  }
+  GODWIT_TRY_ASSIGN(thread_,
+                    try_start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); }));
+  return {};
+}
+
+Status TargetUrgent::attach(std::unique_ptr<Channel> channel,
+                            const wire::Welcome& welcome,
+                            std::uint64_t link) {
+  channel_ =
+      std::make_unique<FrameChannel>(std::move(channel), wire::kMaxControlBody, kReadAhead, 1);
+  channel_->agree(welcome);
   GODWIT_TRY(channel_->attach(
       *loop_,
       {.on_frame = [this](const wire::FrameView& frame) { return on_frame(frame); },
        .on_sent = [this] { send_requests(); },
-       .on_error = [this](const Error& error) { fail_unless_stopping(error); }}));
-  if (faults_ != nullptr) {
-    GODWIT_TRY(loop_->watch(faults_->fd(), [this] { on_faults(); }));
-  }
-  channel_->send(wire::MessageType::kWelcome, welcome_);
-  GODWIT_TRY_ASSIGN(thread_,
-                    try_start_thread("godwit-fault", ThreadRole::kUrgent, [this] { run(); }));
+       .on_error =
+           [this, link](const Error& error) {
+             // acquire: pairs with drop_channel(), after which the end of that link is no news.
+             if (link == link_.load(std::memory_order_acquire)) {
+               fail_unless_stopping(error);
+             }
+           }}));
+  channel_->send(wire::MessageType::kWelcome, welcome);
   return {};
+}
+
+void TargetUrgent::drop_channel() {
+  {
+    const std::lock_guard lock(news_mutex_);
+    // release, both: pair with the loads of the channel's events, and with is_open().
+    link_.fetch_add(1, std::memory_order_release);
+    open_.store(false, std::memory_order_release);
+    dropped_ = true;
+    adopted_.reset();
+  }
+  loop_->wake();
+}
+
+void TargetUrgent::adopt(std::unique_ptr<Channel> channel, wire::Welcome welcome) {
+  {
+    const std::lock_guard lock(news_mutex_);
+    adopted_ = std::move(channel);
+    adopted_welcome_ = std::move(welcome);
+  }
+  loop_->wake();
+}
+
+void TargetUrgent::take_news() {
+  std::unique_ptr<Channel> adopted;
+  wire::Welcome welcome;
+  std::uint64_t link = 0;
+  {
+    const std::lock_guard lock(news_mutex_);
+    if (std::exchange(dropped_, false)) {
+      channel_.reset();
+    }
+    adopted = std::move(adopted_);
+    welcome = adopted_welcome_;
+    link = link_.load(std::memory_order_relaxed);
+  }
+  if (!adopted) {
+    return;
+  }
+  if (auto attached = attach(std::move(adopted), welcome, link); !attached) {
+    fail_unless_stopping(attached.error());
+    return;
+  }
+  ask_again();
+  {
+    const std::lock_guard lock(news_mutex_);
+    if (dropped_) {
+      return;  // this link is lost as well
+    }
+    // release: pairs with is_open().
+    open_.store(true, std::memory_order_release);
+  }
+  notes_.progressed();
+}
+
+void TargetUrgent::ask_again() {
+  wanted_.clear();
+  plane_.states().for_each_absent(nullptr, [this](PageId page) { wanted_.push_back(page); });
+  send_requests();
 }
 
 void TargetUrgent::stop() {
@@ -67,6 +140,7 @@ void TargetUrgent::run() {
   open_.store(true, std::memory_order_release);
   notes_.progressed();
   while (!stopping_.load(std::memory_order_acquire)) {
+    take_news();
     if (auto ran = loop_->run_once(Deadline::never()); !ran) {
       fail_unless_stopping(ran.error());
       break;
@@ -119,7 +193,7 @@ void TargetUrgent::on_faults() {
 }
 
 void TargetUrgent::send_requests() {
-  if (wanted_.empty() || !channel_->idle()) {
+  if (wanted_.empty() || !channel_ || !channel_->idle()) {
     return;
   }
   wire::PageRequest request;

@@ -12,6 +12,15 @@
 #include "common/dirty_sources.h"
 
 namespace godwit::vmm {
+namespace {
+
+/// No vCPU has run: whoever can run the guest elsewhere may.
+tl::unexpected<Error> not_entered(Error error) {
+  error.code = ErrorCode::kRefused;
+  return fail(std::move(error));
+}
+
+}  // namespace
 
 // ------------------------------------------------------------------------------------------ making
 
@@ -177,13 +186,18 @@ Status KvmMachine::resume() {
 
 Status KvmMachine::enter_all() {
   for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    GODWIT_TRY_ASSIGN(const auto now, vcpus_[i].tsc());
-    log_->pause(vcpus_[i].index(), stopped_tsc_[i], now);
+    const auto now = vcpus_[i].tsc();
+    if (!now) {
+      return not_entered(now.error());
+    }
+    log_->pause(vcpus_[i].index(), stopped_tsc_[i], *now);
   }
-  phase_ = Phase::kRunning;
   log_->entering(monotonic_ns());
   for (auto& thread : threads_) {
-    GODWIT_TRY(thread->resume());
+    if (auto resumed = thread->resume(); !resumed) {
+      return phase_ == Phase::kRunning ? resumed : not_entered(resumed.error());
+    }
+    phase_ = Phase::kRunning;
   }
   return {};
 }

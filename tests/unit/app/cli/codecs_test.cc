@@ -72,7 +72,7 @@ TEST(Codecs, SayWhatIsWrong) {
 TEST(Codecs, APlantedFaultHasADelayWhereItNeedsOneAndNowhereElse) {
   const std::string possible =
       "flip-bit, drop-page, stale-page, skip-register, blackout-delay=D, fault-delay=D, "
-      "cut-before-commit, cut-after-commit";
+      "cut-before-commit, cut-after-commit, outage=D";
   for (const std::string text : {"", "earthquake", "flip-bit=3ms", "blackout-delay", "none"}) {
     expect_refused(kPlantedFault, text, "'" + text + "' is unknown; possible: " + possible);
   }

@@ -78,10 +78,10 @@ TEST(CommandLine, SaysWhatIsWrong) {
     const char* message;
   };
   for (const auto& [arguments, message] :
-       {Case{
-            {"dance"},
-            "'dance' is no command; possible: run, receive, migrate, status, switch, cancel, stop, "
-            "demo"},
+       {Case{{"dance"},
+             "'dance' is no command; possible: run, receive, migrate, recover, status, switch, "
+             "cancel, stop, "
+             "demo"},
         Case{{}, "A subcommand is required"},
         Case{{"migrate", "--to", "tcp:1"}, "--control is required"},
         Case{{"receive", "--control", "x", "--workload", "idle"},

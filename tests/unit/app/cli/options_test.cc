@@ -52,6 +52,9 @@ const std::vector<std::pair<std::string, std::string>>& other_values() {
       {"--warm", "true"},
       {"--force", "true"},
       {"--cpu-priority", "guest"},
+      {"--recover-for", "7s"},
+      {"--stall", "8s"},
+      {"--dump-guest-core", "true"},
   };
   return kValues;
 }
@@ -92,6 +95,10 @@ OptionTable<MigrateLine> table() {
   return migrate_options();
 }
 template <>
+OptionTable<RecoverLine> table() {
+  return recover_options();
+}
+template <>
 OptionTable<ClientLine> table() {
   return switch_options();
 }
@@ -105,6 +112,7 @@ using Tables = testing::Types<GuestSettings,
                               RunLine,
                               ReceiveLine,
                               MigrateLine,
+                              RecoverLine,
                               ClientLine,
                               DemoLine>;
 TYPED_TEST_SUITE(Options, Tables);

@@ -160,5 +160,41 @@ TEST(DirtyLedger, AgreesWithASetInASeededLoop) {
   }
 }
 
+TEST(DirtyLedger, WhatALostLinkHadIsGivenBackAndNothingElse) {
+  DirtyLedger ledger({200, 64});
+  ledger.add_pending({0, 0, 130}, [](PageRun) {});
+  ledger.add_pending({1, 3, 2}, [](PageRun) {});
+  ASSERT_EQ(ledger.claim_in_flight(0, 0, 0xF0), 0xF0U);  // handed to a socket, 4-5 have arrived
+  ASSERT_EQ(ledger.claim(0, 1, 1), 1U);                  // asked for, lost on the way
+  ASSERT_EQ(ledger.claim(1, 0, 8), 8U);                  // arrived
+  std::vector<PageId> again;
+  ledger.give_back({{0, 0, 4}, {0, 6, 124}, {1, 4, 1}},
+                   [&](RegionIndex region, std::uint64_t word, std::uint64_t bits) {
+                     for_each_run(word, bits, [&](std::uint64_t first, std::uint64_t count) {
+                       for (auto page = first; page < first + count; ++page) {
+                         again.push_back({region, page});
+                       }
+                     });
+                   });
+  EXPECT_EQ(again, (std::vector<PageId>{{0, 6}, {0, 7}, {0, 64}}));
+  EXPECT_FALSE(ledger.in_flight({0, 6}));
+  EXPECT_EQ(ledger.pending_pages(), 129U);
+  std::uint64_t hash = page_set_hash({1, 4});
+  for (std::uint64_t page = 0; page < 130; ++page) {
+    hash ^= page == 4 || page == 5 ? 0 : page_set_hash({0, page});
+  }
+  EXPECT_EQ(ledger.pending_hash(), hash);
+  EXPECT_EQ(ledger.unique_pages(), 132U) << "a page that is sent again is no other page";
+  EXPECT_EQ(ledger.claim_in_flight(0, 0, 0xFF), 0xCFU) << "pages 4 and 5 have arrived";
+}
+
+// The source never sent page 9: a target that has it has another guest's.
+TEST(DirtyLedger, APageThatWasNeverSentAndIsNotMissingIsSeen) {
+  DirtyLedger ledger({64});
+  ledger.add_pending({0, 8, 3}, [](PageRun) {});
+  ledger.give_back({{0, 8, 1}, {0, 10, 1}}, [](RegionIndex, std::uint64_t, std::uint64_t) {});
+  EXPECT_EQ(ledger.pending_pages(), 3U) << "not the 2 of the target";
+}
+
 }  // namespace
 }  // namespace godwit::engine

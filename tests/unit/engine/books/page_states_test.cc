@@ -228,5 +228,28 @@ TEST(PageStatesDeathTest, PublishingWithoutAClaimEndsTheProcess) {
   EXPECT_DEATH(states->publish({0, 0}, PageOwner::kBulk, true), "");
 }
 
+TEST(PageStates, TellsWhichPagesAreAbsentAndWhichOfThemAreWaitedFor) {
+  const auto states = make({1500, 70});
+  ASSERT_TRUE(states->mark_absent({0, 500, 30}));  // over the border of two chunks
+  ASSERT_TRUE(states->mark_absent({0, 1499, 1}));
+  ASSERT_TRUE(states->mark_absent({1, 0, 70}));
+  ASSERT_TRUE(states->claim({0, 510}, PageOwner::kBulk).claimed);
+  states->publish({0, 510}, PageOwner::kBulk, true);
+  EXPECT_EQ(states->on_fault({0, 520}), FaultDecision::kRequest);
+  EXPECT_EQ(states->on_fault({1, 69}), FaultDecision::kRequest);
+  EXPECT_EQ(states->on_fault({1, 3}), FaultDecision::kRequest);
+  ASSERT_TRUE(states->claim({1, 3}, PageOwner::kUrgent).claimed);
+  states->publish({1, 3}, PageOwner::kUrgent, true);
+  std::vector<PageRun> runs;
+  std::vector<PageId> asked;
+  states->for_each_absent([&](PageRun run) { runs.push_back(run); },
+                          [&](PageId page) { asked.push_back(page); });
+  EXPECT_EQ(
+      runs,
+      (std::vector<PageRun>{{0, 500, 10}, {0, 511, 19}, {0, 1499, 1}, {1, 0, 3}, {1, 4, 66}}));
+  EXPECT_EQ(asked, (std::vector<PageId>{{0, 520}, {1, 69}}));
+  states->for_each_absent(nullptr, nullptr);
+}
+
 }  // namespace
 }  // namespace godwit::engine

@@ -105,7 +105,7 @@ TEST(SourceHandshake, APageChannelIsAnsweredOnceAndForItsSession) {
 class Described : public testing::Test {
  protected:
   void SetUp() override {
-    auto session = target.admit(SourceHandshake(true).hello(ChannelKind::kControl), false);
+    auto session = target.admit(SourceHandshake(true).hello(ChannelKind::kControl), {});
     ASSERT_TRUE(session);
     target.expect(2);
   }
@@ -117,7 +117,7 @@ class Described : public testing::Test {
     return hello;
   }
   void expect_refused(const wire::Hello& hello, bool waits, const char* why) {
-    const auto answer = target.admit(hello, waits);
+    const auto answer = target.admit(hello, {.waits_for_pages = waits});
     ASSERT_FALSE(answer) << why;
     EXPECT_EQ(answer.error().code, ErrorCode::kRefused);
     EXPECT_THAT(answer.error().message(), HasSubstr(why));
@@ -129,8 +129,8 @@ TEST(TargetHandshake, IssuesAnotherSessionToEachMigration) {
   TargetHandshake first;
   TargetHandshake second;
   const auto hello = SourceHandshake(true).hello(ChannelKind::kControl);
-  const auto a = first.admit(hello, false);
-  const auto b = second.admit(hello, false);
+  const auto a = first.admit(hello, {});
+  const auto b = second.admit(hello, {});
   ASSERT_TRUE(a && b);
   EXPECT_NE(a->session_id, b->session_id);
   EXPECT_NE(a->session_id, wire::SessionId{});
@@ -143,25 +143,26 @@ TEST(TargetHandshake, RefusesVersionsAndFeaturesThatItDoesNotHave) {
   TargetHandshake target;
   auto hello = SourceHandshake(true).hello(ChannelKind::kControl);
   hello.versions_offered = {1};
-  EXPECT_EQ(target.admit(hello, false).error().code, ErrorCode::kVersion);
+  EXPECT_EQ(target.admit(hello, {}).error().code, ErrorCode::kVersion);
   hello = SourceHandshake(true).hello(ChannelKind::kControl);
   hello.features_offered = hello.features_required = 1ULL << 40;
-  EXPECT_EQ(target.admit(hello, false).error().code, ErrorCode::kVersion);
-  EXPECT_TRUE(target.admit(SourceHandshake(true).hello(ChannelKind::kControl), false))
+  EXPECT_EQ(target.admit(hello, {}).error().code, ErrorCode::kVersion);
+  EXPECT_TRUE(target.admit(SourceHandshake(true).hello(ChannelKind::kControl), {}))
       << "whoever was refused has taken nothing";
 }
 
 TEST(TargetHandshake, APageChannelBeforeAnyControlChannelIsRefused) {
   TargetHandshake target;
-  EXPECT_FALSE(target.admit(SourceHandshake(true).hello(ChannelKind::kBulk), false));
-  EXPECT_FALSE(target.admit(SourceHandshake(true).hello(ChannelKind::kUrgent), true))
+  EXPECT_FALSE(target.admit(SourceHandshake(true).hello(ChannelKind::kBulk), {}));
+  EXPECT_FALSE(
+      target.admit(SourceHandshake(true).hello(ChannelKind::kUrgent), {.waits_for_pages = true}))
       << "no bulk channel was promised, and the urgent one names no session";
 }
 
 TEST_F(Described, AdmitsEachChannelThatWasPromisedOnce) {
   for (const auto& asked :
        {hello(ChannelKind::kBulk, 1), hello(ChannelKind::kUrgent), hello(ChannelKind::kBulk, 0)}) {
-    const auto answer = target.admit(asked, true);
+    const auto answer = target.admit(asked, {.waits_for_pages = true});
     ASSERT_TRUE(answer) << answer.error().message();
     EXPECT_EQ(*answer, target.session());
     expect_refused(asked, true, "this channel is open already");
@@ -169,7 +170,9 @@ TEST_F(Described, AdmitsEachChannelThatWasPromisedOnce) {
 }
 
 TEST_F(Described, RefusesWhatNobodyWaitsFor) {
-  expect_refused(hello(ChannelKind::kControl), true, "this target has a migration already");
+  auto second = hello(ChannelKind::kControl);
+  second.session_id = {};
+  expect_refused(second, true, "this target has a migration already");
   expect_refused(hello(ChannelKind::kBulk), false, "belongs to no session that waits for one");
   expect_refused(hello(ChannelKind::kBulk, 2), true, "channel 2 is more than were described");
   expect_refused(hello(ChannelKind::kUrgent, 1), true, "channel 1 is more than were described");
@@ -214,6 +217,88 @@ TEST(RefuseStranger, SaysWhyAndCloses) {
   EXPECT_EQ(refuse->phase, static_cast<std::uint16_t>(TargetState::kListening));
   EXPECT_EQ(refuse->text, "hello: no room");
   EXPECT_TRUE(channel.is_shut_down());
+}
+
+/// A target that may take up a lost link, and its source.
+class Recovering : public testing::Test {
+ protected:
+  static constexpr TargetHandshake::Door kRuns{.may_resume = true};
+  static constexpr TargetHandshake::Door kResyncs{.waits_for_pages = true, .may_resume = true};
+
+  void SetUp() override {
+    const auto session = target.admit(source.hello(ChannelKind::kControl), {});
+    ASSERT_TRUE(session);
+    target.expect(1);
+    ASSERT_TRUE(source.take_session(wire::encode(*session), *line.channel));
+  }
+  SourceHandshake source{true, true};
+  TargetHandshake target{true};
+  Line line;
+};
+
+TEST_F(Recovering, IsGrantedOnlyWhereBothWantIt) {
+  EXPECT_TRUE(source.recovers());
+  EXPECT_TRUE(target.recovers());
+  for (const auto& [asks, grants] : {std::pair(true, false), std::pair(false, true)}) {
+    SourceHandshake other(true, asks);
+    TargetHandshake side(grants);
+    const auto session = side.admit(other.hello(ChannelKind::kControl), {});
+    ASSERT_TRUE(session);
+    Line control;
+    ASSERT_TRUE(other.take_session(wire::encode(*session), *control.channel));
+    EXPECT_FALSE(other.recovers());
+    EXPECT_FALSE(side.recovers());
+    const auto again = side.admit(other.hello(ChannelKind::kControl), kRuns);
+    ASSERT_FALSE(again);
+    EXPECT_THAT(again.error().message(), HasSubstr("cannot be taken up again"));
+  }
+}
+
+TEST_F(Recovering, EachReconnectBeginsAnEpochToWhichItsPageChannelsBelong) {
+  const auto before = source.hello(ChannelKind::kBulk);
+  ASSERT_TRUE(target.admit(before, kResyncs));
+  const auto resumed = target.admit(source.hello(ChannelKind::kControl), kRuns);
+  ASSERT_TRUE(resumed) << resumed.error().message();
+  EXPECT_EQ(resumed->session_epoch, 2U);
+  EXPECT_EQ(resumed->session_id, before.session_id);
+  EXPECT_FALSE(target.admit(before, kResyncs)) << "a channel of the link that was lost";
+  Line control;
+  ASSERT_TRUE(source.take_resumed(wire::encode(*resumed), *control.channel));
+  EXPECT_EQ(source.epoch(), 2U);
+  EXPECT_TRUE(target.admit(source.hello(ChannelKind::kBulk), kResyncs)) << "each index once a link";
+}
+
+// The source gave up an attempt that the target took: the next one still counts.
+TEST_F(Recovering, AnAttemptThatWasOvertakenDoesNotBarTheNext) {
+  const auto hello = source.hello(ChannelKind::kControl);
+  ASSERT_TRUE(target.admit(hello, kRuns));
+  const auto next = target.admit(hello, kRuns);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->session_epoch, 3U);
+  Line control;
+  EXPECT_TRUE(source.take_resumed(wire::encode(*next), *control.channel));
+}
+
+TEST_F(Recovering, NobodyElseIsTakenForTheSource) {
+  auto stranger = source.hello(ChannelKind::kControl);
+  stranger.session_id[0] ^= std::byte{1};
+  EXPECT_FALSE(target.admit(stranger, kRuns));
+  EXPECT_FALSE(target.admit(source.hello(ChannelKind::kControl), {})) << "before READY";
+  auto later = source.hello(ChannelKind::kControl);
+  later.session_epoch += 1;
+  EXPECT_FALSE(target.admit(later, kRuns)) << "an epoch that was never issued";
+  EXPECT_EQ(target.session().session_epoch, 1U) << "who is refused changes nothing";
+}
+
+TEST_F(Recovering, TheSourceTakesOnlyALaterEpochOfItsOwnSession) {
+  Line control;
+  auto old = target.session();
+  EXPECT_FALSE(source.take_resumed(wire::encode(old), *control.channel));
+  auto other = target.session();
+  other.session_epoch = 2;
+  other.session_id[0] ^= std::byte{1};
+  EXPECT_FALSE(source.take_resumed(wire::encode(other), *control.channel));
+  EXPECT_EQ(source.epoch(), 1U);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace godwit::engine {
 namespace {
 
 TEST(SourceMachine, EveryStateIsReachedAndEveryPairIsListedOnceOrRefused) {
-  expect_whole_table<SourceMachine>(SourceState::kFailed, SourceEvent::kLocalError);
+  expect_whole_table<SourceMachine>(SourceState::kResync, SourceEvent::kRecover);
 }
 
 /// States in which the decision is recorded: all that follow a row with kActDecide.
@@ -41,16 +41,45 @@ TEST(SourceMachine, NeverResumesAfterTheDecisionExceptOnNotStarted) {
   }
 }
 
-TEST(SourceMachine, CommitLeavesOnlyWithTheDecisionAndOnlyOnReady) {
-  unsigned rows = 0;
+TEST(SourceMachine, CommitLeavesOnlyWithTheDecisionAndAgainOnlyAfterIt) {
+  const auto decided = decided_states();
+  unsigned decisions = 0;
+  unsigned again = 0;
   for (const auto& row : SourceMachine::table()) {
-    if ((row.actions & (kActDecide | kActSendCommit)) != 0) {
-      ++rows;
-      EXPECT_EQ(row.actions & (kActDecide | kActSendCommit), kActDecide | kActSendCommit);
+    if ((row.actions & kActDecide) != 0) {
+      ++decisions;
+      EXPECT_NE(row.actions & kActSendCommit, 0U);
       EXPECT_EQ(row.event, SourceEvent::kReady);
+      EXPECT_EQ(decided.count(row.from), 0U);
+    } else if ((row.actions & kActSendCommit) != 0) {
+      ++again;
+      EXPECT_EQ(row.event, SourceEvent::kResyncedReady);
+      EXPECT_EQ(decided.count(row.from), 1U);
     }
   }
-  EXPECT_EQ(rows, 1U);
+  EXPECT_EQ(decisions, 1U);
+  EXPECT_EQ(again, 1U);
+}
+
+// What a lost link leads to after the decision: dialling, and an end only when that is over.
+TEST(SourceMachine, ADecidedLossIsDialledAgainAndOnlyGivingUpHolds) {
+  for (const auto state :
+       {SourceState::kHandover, SourceState::kPostcopy, SourceState::kDraining}) {
+    auto machine = machine_after<SourceMachine>(ways<SourceMachine>()[state]);
+    const auto* row = machine.on(SourceEvent::kLinkLost);
+    ASSERT_NE(row, nullptr);
+    EXPECT_EQ(row->to, SourceState::kReconnecting);
+    EXPECT_EQ(row->actions, kActDropLink | kActReconnect);
+    EXPECT_FALSE(machine.ended());
+    row = machine.on(SourceEvent::kTimeout);
+    ASSERT_NE(row, nullptr);
+    EXPECT_EQ(row->to, SourceState::kSuspended);
+    EXPECT_TRUE(machine.ended());
+    EXPECT_NE(machine.on(SourceEvent::kRecover), nullptr) << "by hand";
+    EXPECT_NE(machine.on(SourceEvent::kConnected), nullptr);
+    EXPECT_EQ(machine.state(), SourceState::kResync);
+    EXPECT_TRUE(machine.decided());
+  }
 }
 
 // Before the decision every failure ends with the guest here: whoever stopped it starts it.
@@ -64,8 +93,10 @@ TEST(SourceMachine, EveryUndecidedFailureResumesAndEveryDecidedOneHolds) {
       continue;
     }
     if (decided.count(row.from) != 0) {
-      EXPECT_EQ(row.to, SourceState::kSuspended);
-      EXPECT_NE(row.actions & kActHold, 0U);
+      const bool again = row.to == SourceState::kReconnecting;
+      EXPECT_TRUE(again || row.to == SourceState::kSuspended);
+      EXPECT_EQ((row.actions & kActHold) != 0, !again);
+      EXPECT_EQ((row.actions & kActReconnect) != 0, again);
     } else if (row.to == SourceState::kRolledBack && row.from != SourceState::kCancelling) {
       EXPECT_NE(row.actions & kActResume, 0U)
           << to_string(row.from) << " + " << to_string(row.event);
@@ -82,14 +113,18 @@ TEST(SourceMachine, ClosesOnEveryWayToAnEndAndNowhereElse) {
   }
 }
 
-TEST(SourceMachine, LinkLossEndsEveryStateThatHasALink) {
+TEST(SourceMachine, LinkLossLeavesEveryStateThatHasALink) {
   for (const auto& [state, events] : ways<SourceMachine>()) {
     auto machine = machine_after<SourceMachine>(events);
     if (state == SourceState::kIdle || machine.ended()) {
       continue;
     }
+    if (state == SourceState::kReconnecting) {
+      continue;  // it has no link
+    }
     EXPECT_NE(machine.on(SourceEvent::kLinkLost), nullptr) << to_string(state);
-    EXPECT_TRUE(machine.ended()) << to_string(state);
+    EXPECT_TRUE(machine.ended() || machine.state() == SourceState::kReconnecting)
+        << to_string(state);
   }
 }
 
@@ -108,14 +143,15 @@ TEST(SourceMachine, ThePlantedBugCommitsEarlyAndOnlyWhenPlanted) {
 
 TEST(SourceMachine, NamesEveryStateAndEvent) {
   std::set<std::string_view> names;
-  for (int s = 1; s <= static_cast<int>(SourceState::kFailed); ++s) {
+  for (int s = 1; s <= static_cast<int>(SourceState::kResync); ++s) {
     EXPECT_TRUE(names.insert(to_string(static_cast<SourceState>(s))).second);
   }
-  for (int e = 1; e <= static_cast<int>(SourceEvent::kLocalError); ++e) {
+  for (int e = 1; e <= static_cast<int>(SourceEvent::kRecover); ++e) {
     EXPECT_FALSE(to_string(static_cast<SourceEvent>(e)).empty());
   }
   EXPECT_EQ(to_string(SourceState::kRolledBack), "rolled-back");
-  EXPECT_EQ(to_string(SourceEvent::kLocalError), "local-error");
+  EXPECT_EQ(to_string(SourceState::kResync), "resync");
+  EXPECT_EQ(to_string(SourceEvent::kRecover), "recover");
 }
 
 }  // namespace

@@ -56,6 +56,13 @@ struct SwitchReport {
   double dirtied_pages_per_s = 0;  ///< the same
 };
 
+/// Lost links that came back after the decision to commit.
+struct RecoveryReport {
+  std::uint64_t count = 0;
+  std::uint64_t resent_pages = 0;  ///< sent before the loss, and lost with the link
+  std::int64_t paused_ns = 0;      ///< from each loss, as noticed here, until pages flowed again
+};
+
 /// An error with the place it ended the migration at.
 struct EndError {
   Error error;
@@ -100,6 +107,7 @@ struct MigrationReport {
   std::uint64_t pages_sent_twice = 0;
   std::vector<RoundReport> rounds;
   SwitchReport ended_precopy;
+  RecoveryReport recovery;
   TargetFigures target;
   RunEdge stopped;
   std::optional<PageId> planted_page;  ///< that SourceOptions::planted_loss left stale

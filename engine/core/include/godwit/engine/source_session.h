@@ -33,6 +33,14 @@ class SourceSession {
   /// Legal until the decision to commit; afterwards without effect (returns false).
   bool request_cancel();
 
+  /// A link that is being dialled again is given up: the session ends held.
+  void stop_reconnecting();
+  /// Dials the target of a session that has ended held once more, for SourceOptions::recover_for_ns,
+  /// over `transport` (another address) if there is one; it outlives the session. wait() then waits for
+  /// this try. False when the session is not held, or its target never offered recovery. Thread: one
+  /// at a time, and none in wait().
+  bool recover(Transport* transport = nullptr);
+
   [[nodiscard]] SourceState state() const;
   [[nodiscard]] Progress progress() const;
 

@@ -23,14 +23,16 @@ enum class SourceState : std::uint8_t {
   kDraining,  ///< everything sent; the target confirms
   kCompleted,
   kCancelling,  ///< waiting for the target's acknowledgement of a cancel
-  /// The link was lost after the decision: the memory is kept, and the guest is never resumed here
-  /// automatically.
+  /// The link was lost after the decision and did not come back: the memory is kept, and the guest is
+  /// never resumed here automatically.
   kSuspended,
-  kRolledBack,  ///< ended, guest goes on here
-  kFailed,      ///< ended before anything changed
+  kRolledBack,    ///< ended, guest goes on here
+  kFailed,        ///< ended before anything changed
+  kReconnecting,  ///< the link was lost after the decision: the target is dialled again and again
+  kResync,        ///< connected again; the target says what it misses, and channels open
 };
 
-/// How far the target's side is.
+/// How far the target's side is. Numbers are part of the protocol (the phase in REFUSE and ABORT).
 enum class TargetState : std::uint8_t {
   kListening = 1,
   kNegotiating,
@@ -40,10 +42,15 @@ enum class TargetState : std::uint8_t {
   kReady,      ///< READY sent; the source decides
   kRunning,    ///< the guest runs here; missing pages are fetched
   kCompleted,
-  kCancelled,  ///< ended, everything discarded
-  kSuspended,  ///< link lost while running with pages missing: guest and memory are kept
-  kInDoubt,    ///< link lost after READY: only the source or an operator knows who runs the guest
-  kFailed,     ///< ended by an error, everything discarded
+  kCancelled,     ///< ended, everything discarded
+  kSuspended,     ///< ended while pages were missing: guest and memory are kept
+  kInDoubt,       ///< ended after READY: only the source or an operator knows who runs the guest
+  kFailed,        ///< ended by an error, everything discarded
+  kReconnecting,  ///< link lost while running with pages missing: the source is waited for
+  kResync,        ///< the source is back; what is missing was told, and channels open
+  kUndecided,     ///< link lost after READY: the source, which alone knows, is waited for
+  kConfirming,    ///< all pages are here; the source has to let go
+  kUnconfirmed,   ///< the same, and the link is lost: the source may come back to hear of it
 };
 
 /// "final-round", "in-doubt", ...: as reports and messages write them. Of a literal.

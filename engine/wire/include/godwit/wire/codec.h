@@ -187,6 +187,19 @@ struct Abort {
   friend bool operator==(const Abort&, const Abort&) = default;
 };
 
+/// Pages that are absent at the target, in ascending order of region and page.
+struct Missing {
+  std::vector<PageRun> runs;  ///< at most kMaxStaleRuns, each non-empty
+  friend bool operator==(const Missing&, const Missing&) = default;
+};
+
+/// All of them, as FINAL_SYNC counts and hashes.
+struct MissingEnd {
+  std::uint64_t pages = 0;
+  std::uint64_t hash = 0;
+  friend bool operator==(const MissingEnd&, const MissingEnd&) = default;
+};
+
 /// Whether a description or state that came from the machine can travel. Call it before encode(),
 /// while the guest still runs where possible: encode() ends the process on values that cannot.
 /// Errors: kInvalidArgument with the field and its limit.
@@ -217,6 +230,8 @@ struct Abort {
 [[nodiscard]] std::vector<std::byte> encode(const Cancel& message);
 [[nodiscard]] std::vector<std::byte> encode(const CancelAck& message);
 [[nodiscard]] std::vector<std::byte> encode(const Abort& message);
+[[nodiscard]] std::vector<std::byte> encode(const Missing& message);
+[[nodiscard]] std::vector<std::byte> encode(const MissingEnd& message);
 
 /// Errors: kProtocol; kChecksum when a section's own hash does not match.
 [[nodiscard]] Result<Hello> decode_hello(std::span<const std::byte> body);
@@ -240,5 +255,7 @@ struct Abort {
 [[nodiscard]] Result<Cancel> decode_cancel(std::span<const std::byte> body);
 [[nodiscard]] Result<CancelAck> decode_cancel_ack(std::span<const std::byte> body);
 [[nodiscard]] Result<Abort> decode_abort(std::span<const std::byte> body);
+[[nodiscard]] Result<Missing> decode_missing(std::span<const std::byte> body);
+[[nodiscard]] Result<MissingEnd> decode_missing_end(std::span<const std::byte> body);
 
 }  // namespace godwit::wire

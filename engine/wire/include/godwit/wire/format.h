@@ -45,8 +45,10 @@ enum class MessageType : std::uint16_t {
   kCancel = 20,         ///< please stop
   kCancelAck = 21,      ///< stopped
   kAbort = 22,          ///< a side gave up with an error
+  kMissing = 23,        ///< after a lost link: pages that the target does not have
+  kMissingEnd = 24,     ///< end of these
 };
-inline constexpr std::uint16_t kMessageTypeEnd = 23;
+inline constexpr std::uint16_t kMessageTypeEnd = 25;
 
 /// "HELLO", "PAGES", ...; "?" for a number that is no type.
 std::string_view message_type_name(MessageType type);
@@ -57,6 +59,7 @@ inline constexpr std::uint32_t kNoBodyHash = 1U << 0;
 inline constexpr std::uint64_t kFeatureBodyHash = 1;  ///< every PAGES frame carries its body hash
 inline constexpr std::uint64_t kFeatureZeroRuns = 2;  ///< zero pages travel as runs without data
 inline constexpr std::uint64_t kFeaturePostcopy = 4;  ///< pages can be requested after the switch
+inline constexpr std::uint64_t kFeatureRecovery = 8;  ///< a link lost after READY may come back
 
 // ----------------------------------------------------------------------------------- limits
 inline constexpr std::size_t kHeaderBytes = 64;

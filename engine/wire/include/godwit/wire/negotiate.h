@@ -11,7 +11,7 @@ namespace godwit::wire {
 
 /// Features that this library implements.
 inline constexpr std::uint64_t kKnownFeatures =
-    kFeatureBodyHash | kFeatureZeroRuns | kFeaturePostcopy;
+    kFeatureBodyHash | kFeatureZeroRuns | kFeaturePostcopy | kFeatureRecovery;
 
 /// "body-hash, postcopy, bit 9": feature bits for people; "none" for 0.
 [[nodiscard]] std::string feature_names(std::uint64_t features);

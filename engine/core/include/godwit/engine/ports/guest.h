@@ -47,10 +47,12 @@ class SourceGuest {
   /// Null: this guest cannot be tracked here (`why` explains); only stop-and-copy and postcopy are
   /// possible.
   virtual DirtySource* dirty_source(std::string& why) = 0;
-  /// Stops devices, then vCPUs; returns when all are stopped and their exits completed.
+  /// Stops devices, then vCPUs; returns when all are stopped and their exits completed. Whatever it
+  /// returns: unless the migration is committed, resume() follows.
   virtual Result<RunEdge> quiesce() = 0;
   virtual Result<std::vector<StateSection>> save_state() = 0;
-  /// Runs the guest on after an unsuccessful migration. Legal when it runs already.
+  /// Runs the guest on after an unsuccessful migration. Legal when it runs already, and when a stop
+  /// failed half-way.
   virtual Status resume() = 0;
 };
 
@@ -66,6 +68,8 @@ class TargetGuest {
   /// Errors: kRefused when nothing was modified (recoverable); others leave the machine unusable.
   virtual Status load_state(std::span<const StateSection> sections) = 0;
   /// Enters all vCPUs; returns when they have been told to run. `first_ns` of run_edge() follows.
+  /// Errors: kRefused when no vCPU was entered and none ever will be, so that the source may run the
+  /// guest on; with others some may have been.
   virtual Status run() = 0;
   [[nodiscard]] virtual RunEdge run_edge() const = 0;
 };

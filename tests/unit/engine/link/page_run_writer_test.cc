@@ -1,4 +1,4 @@
-#include "link/stale_writer.h"
+#include "link/page_run_writer.h"
 
 #include <gtest/gtest.h>
 
