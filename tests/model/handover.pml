@@ -19,7 +19,7 @@
 #define LINKS (CUTS + 1)
 #define ALL 3 /* both pages */
 
-mtype:source = { state_transfer, handover, postcopy, completed, cancelling, suspended, rolled_back, reconnecting, resync };
+mtype:source = { state_transfer, handover, postcopy, completed, cancelling, suspended, rolled_back, reconnecting, resync, revoking };
 mtype:target = { t_loading, t_ready, t_running, t_completed, t_cancelled, t_suspended, t_failed, t_reconnecting, t_resync, t_undecided,
                  t_confirming, t_unconfirmed };
 mtype:message = { HELLO, READY, COMMIT, RUNNING, NOT_STARTED, MISSING, COMPLETE, FINISH, CANCEL, CANCEL_ACK, ABORT };
@@ -104,7 +104,7 @@ proctype Source() {
 #ifdef BUG_COMMIT_EARLY
      :: atomic { s = handover; decided = true }; tell_target(COMMIT, 0)
 #endif
-     :: !alive[link] -> atomic { s = rolled_back; source_runs = true; one_runner() }
+     :: !alive[link] -> atomic { s = revoking; source_runs = true; one_runner() }
      :: to_source[link]?ABORT, _ -> atomic { s = rolled_back; source_runs = true; one_runner() }
 #ifndef NO_FAULTS
      :: !cancelled ->
@@ -119,6 +119,21 @@ proctype Source() {
      :: to_source[link]?CANCEL_ACK, _ -> s = rolled_back
      :: to_source[link]?ABORT, _ -> s = rolled_back
      :: !alive[link] -> s = rolled_back
+     fi
+  :: s == revoking ->   /* the target is to be told, if it can be reached */
+     if
+     :: !alive[link] && newest + 1 < LINKS ->
+        atomic {
+          newest++;
+          link = newest;
+          alive[link] = true;
+          to_target[link]!HELLO, 0;
+          to_target[link]!CANCEL, 0
+        }
+     :: !alive[link] -> s = rolled_back   /* it cannot */
+     :: to_source[link]?CANCEL_ACK, _ -> s = rolled_back
+     :: to_source[link]?MISSING, _
+     :: t == t_failed || t == t_cancelled -> s = rolled_back   /* refused: nobody there knows the session */
      fi
   :: s == handover ->
      if

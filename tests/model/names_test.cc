@@ -48,9 +48,9 @@ std::set<std::string> states_until(State last) {
 }
 
 TEST(Model, NamesStatesOfTheSource) {
-  const auto states = states_until(SourceState::kResync);
+  const auto states = states_until(SourceState::kRevoking);
   const auto names = names_of("source");
-  EXPECT_EQ(names.size(), 9U);
+  EXPECT_EQ(names.size(), 10U);
   for (const auto& name : names) {
     EXPECT_EQ(states.count(as_state(name)), 1U) << name;
   }

@@ -82,7 +82,8 @@ bool SimSource::access(unsigned /*vcpu*/, PageId page, bool write) {
 
 /// Answers that were on their way when this side gave up are of no interest any more.
 bool SimSource::deaf() const {
-  return machine_.ended() || machine_.state() == SourceState::kCancelling;
+  return machine_.ended() || machine_.state() == SourceState::kCancelling ||
+         machine_.state() == SourceState::kRevoking;
 }
 
 void SimSource::take(SourceEvent event) {
@@ -283,8 +284,7 @@ void SimSource::send(ChannelName channel, Message message, std::function<void()>
   link_.to_target(channel, number_)
       .send(std::move(message), [this, number = number_, then = std::move(handed)] {
         last_progress_ = world_.time.now();
-        if (then && !closed_ && number == number_ &&
-            machine_.state() != SourceState::kReconnecting) {
+        if (then && !closed_ && number == number_ && !dials_) {
           then();
         }
       });

@@ -95,6 +95,7 @@ class SimSource : public GuestSide {
   bool closed_ = false;
   unsigned number_ = 0;  // of the link
   bool target_runs_ = false;
+  bool dials_ = false;      // there is no link, and one is to be had
   bool resyncing_ = false;  // since the link was lost, until pages flow again
   Ns lost_at_ = 0;
   std::uint64_t recovered_ = 0;

@@ -18,8 +18,7 @@ constexpr Ns kDialsFor = 3'000'000'000;
 }  // namespace
 
 void SimSource::on_link_lost(unsigned link) {
-  if (link == number_ && !machine_.ended() && machine_.state() != SourceState::kIdle &&
-      machine_.state() != SourceState::kReconnecting) {
+  if (link == number_ && !machine_.ended() && machine_.state() != SourceState::kIdle && !dials_) {
     take(SourceEvent::kLinkLost);
   }
 }
@@ -29,9 +28,10 @@ void SimSource::drop_link() {
     link_.to_target(channel, number_).close_sender();
     link_.to_source(channel, number_).close_receiver();
   }
-  const bool first = machine_.state() == SourceState::kReconnecting && !resyncing_;
+  const bool first = !resyncing_;
   lost_at_ = first ? world_.time.now() : lost_at_;
   resyncing_ = true;
+  dials_ = true;
   urgent_queue_.clear();
   urgent_sending_ = false;
   welcomes_ = 0;
@@ -40,16 +40,18 @@ void SimSource::drop_link() {
 
 /// The link may be down when it is dialled: then once more, a little later.
 void SimSource::dial() {
-  if (machine_.state() != SourceState::kReconnecting) {
+  if (!dials_) {
     return;
   }
   if (world_.time.now() - lost_at_ > kDialsFor) {
+    dials_ = false;
     return take(SourceEvent::kTimeout);
   }
   if (link_.is_down()) {
     world_.time.after(world_.between(50'000, 2'000'000), [this] { dial(); });
     return;
   }
+  dials_ = false;
   number_ = link_.renew();
   last_progress_ = world_.time.now();
   take(SourceEvent::kConnected);
@@ -57,6 +59,9 @@ void SimSource::dial() {
 
 /// What the target misses, and no other page, is pending.
 void SimSource::on_missing(const Message& message) {
+  if (machine_.state() == SourceState::kRevoking) {
+    return;
+  }
   if (!scenario_.bugs.keep_claims) {
     ledger_.give_back(
         message.runs, [this](RegionIndex region, std::uint64_t word, std::uint64_t bits) {
@@ -91,7 +96,7 @@ void SimSource::watch() {
       return row.from == machine_.state() && row.event == SourceEvent::kTimeout;
     };
     const auto table = engine::SourceMachine::table();
-    const bool waits = !machine_.decided() || machine_.state() == SourceState::kResync;
+    const bool waits = !dials_ && (!machine_.decided() || machine_.state() == SourceState::kResync);
     if (world_.time.now() - last_progress_ > scenario_.timeout_ns && waits &&
         std::any_of(table.begin(), table.end(), legal)) {
       take(SourceEvent::kTimeout);

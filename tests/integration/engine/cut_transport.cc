@@ -13,7 +13,9 @@ using engine::Channel;
 
 class CutChannel final : public Channel, private engine::ChannelHandler {
  public:
-  CutChannel(std::unique_ptr<Channel> inside, std::shared_ptr<CutTransport::Links> links, bool judged)
+  CutChannel(std::unique_ptr<Channel> inside,
+             std::shared_ptr<CutTransport::Links> links,
+             bool judged)
       : inside_(std::move(inside)), links_(std::move(links)), judged_(judged) {
     const std::lock_guard lock(links_->mutex);
     links_->open.push_back(inside_.get());
@@ -97,7 +99,8 @@ void CutTransport::Links::cut() {
   }
 }
 
-Result<std::unique_ptr<Channel>> CutTransport::connect(engine::ChannelKind kind, Deadline deadline) {
+Result<std::unique_ptr<Channel>> CutTransport::connect(engine::ChannelKind kind,
+                                                       Deadline deadline) {
   if (down_.load()) {
     refused_.fetch_add(1);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "godwit/base/random.h"
 
 #include "cut_transport.h"
 #include "in_process.h"
@@ -94,7 +97,8 @@ class Recovery : public testing::Test {
     // What the sockets of a link hold at once: the bulk channel's buffers at both ends, the frame in
     // the lane's hands, and what the urgent channel carries.
     constexpr std::uint64_t kInFlight = 1024;
-    EXPECT_LE(report.recovery.resent_pages, kInFlight * std::max<std::uint64_t>(1, report.recovery.count));
+    EXPECT_LE(report.recovery.resent_pages,
+              kInFlight * std::max<std::uint64_t>(1, report.recovery.count));
   }
 
   PlainHost host_;
@@ -145,9 +149,43 @@ INSTANTIATE_TEST_SUITE_P(
         AtFrame{"CommitIsLost", wire::MessageType::kCommit, true, Fate::kIsLostWithTheLink},
         AtFrame{"AfterCommit", wire::MessageType::kCommit, true, Fate::kPassesAndThenTheLinkIsLost},
         AtFrame{"RunningIsLost", wire::MessageType::kRunning, false, Fate::kIsLostWithTheLink},
-        AtFrame{"AfterRunning", wire::MessageType::kRunning, false, Fate::kPassesAndThenTheLinkIsLost},
+        AtFrame{
+            "AfterRunning", wire::MessageType::kRunning, false, Fate::kPassesAndThenTheLinkIsLost},
         AtFrame{"CompleteIsLost", wire::MessageType::kComplete, false, Fate::kIsLostWithTheLink}),
     [](const auto& param) { return param.param.name; });
+
+// The source has not decided and never will: its guest goes on, and the target is told.
+TEST_F(Recovery, ALinkThatIsLostWithReadyLeavesNoTargetInDoubt) {
+  boot();
+  link_->judge_received(once(wire::MessageType::kReady, Fate::kIsLostWithTheLink));
+  start(recovering(), waiting());
+  EXPECT_EQ(source_->wait().outcome, engine::Outcome::kFailed);
+  EXPECT_EQ(source_->state(), engine::SourceState::kRolledBack);
+  EXPECT_EQ(target_->wait(), engine::TargetState::kCancelled);
+  EXPECT_EQ(source_->wait().recovery.count, 0U);
+  const auto sweep = guest_->sweep(Deadline::after_ns(kPatienceNs));
+  ASSERT_TRUE(sweep);
+  EXPECT_EQ(sweep->mismatches, 0U);
+}
+
+TEST_F(Recovery, ATargetThatCannotBeToldWaitsAndTheSourceDoesNot) {
+  boot();
+  auto options = recovering();
+  options.timeout_ns = 300'000'000;
+  link_->judge_received([this](wire::MessageType type) {
+    if (type != wire::MessageType::kReady) {
+      return Fate::kPasses;
+    }
+    link_->set_down(true);
+    return Fate::kIsLostWithTheLink;
+  });
+  start(options, waiting());
+  EXPECT_EQ(source_->wait().outcome, engine::Outcome::kFailed);
+  EXPECT_GT(link_->attempts_while_down(), 0U);
+  EXPECT_EQ(target_->state(), engine::TargetState::kUndecided);
+  target_->abandon();
+  EXPECT_EQ(target_->wait(), engine::TargetState::kInDoubt);
+}
 
 struct Moments {
   const char* name;
@@ -191,6 +229,42 @@ INSTANTIATE_TEST_SUITE_P(Process,
                                          Moments{"FourChannels", 4, 3, vmm::Backing::kMemfd},
                                          Moments{"Anonymous", 2, 3, vmm::Backing::kAnonymous}),
                          [](const auto& param) { return param.param.name; });
+
+// Moments of chance, once and three times in a row. GODWIT_RECOVERY_SEEDS says how many (6).
+TEST_F(Recovery, MomentsOfChance) {
+  const auto* wanted = std::getenv("GODWIT_RECOVERY_SEEDS");
+  const auto seeds = wanted == nullptr ? 6UL : std::strtoul(wanted, nullptr, 10);
+  std::uint64_t lost = 0;
+  std::uint64_t resent = 0;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    SCOPED_TRACE(seed);
+    SplitMix64 random(seed);
+    boot();
+    auto options = recovering();
+    options.mode = random.below(2) == 0 ? engine::Mode::kPostcopy : engine::Mode::kHybrid;
+    options.channels = 1 + static_cast<std::uint32_t>(random.below(3));
+    options.max_bandwidth = 96 * kMiB;
+    start(options, waiting());
+    const auto cuts = seed % 2 == 0 ? 3 : 1;
+    for (int cut = 0; cut < cuts && reach(engine::SourceState::kPostcopy); ++cut) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random.below(150'000)));
+      link_->cut();
+    }
+    expect_whole();
+    lost += source_->wait().recovery.count;
+    resent += source_->wait().recovery.resent_pages;
+    source_.reset();
+    target_.reset();
+    link_.reset();
+    inside_.reset();
+    listener_.reset();
+    guest_.reset();
+  }
+  fmt::print("{} migrations, {} links lost and taken up again, {} pages sent again\n",
+             seeds,
+             lost,
+             resent);
+}
 
 TEST_F(Recovery, ALinkThatStaysDownForAWhileIsDialledUntilItIsBack) {
   boot();

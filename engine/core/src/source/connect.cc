@@ -120,8 +120,12 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
   using wire::MessageType;
   switch (frame.header.type) {
     case MessageType::kWelcome:
-      if (runner_.state() == SourceState::kResync) {
-        return handshake_.take_resumed(frame.body, *control_);
+      if (runner_.state() == SourceState::kResync || runner_.state() == SourceState::kRevoking) {
+        GODWIT_TRY(handshake_.take_resumed(frame.body, *control_));
+        if (runner_.state() == SourceState::kRevoking) {
+          runner_.push(SourceEvent::kWelcome);
+        }
+        return {};
       }
       GODWIT_TRY(handshake_.take_session(frame.body, *control_));
       round_trip_ns_.store(monotonic_ns() - hello_sent_ns_, std::memory_order_relaxed);
@@ -213,6 +217,9 @@ Status SourceSession::Impl::check_epoch(const wire::FrameView& frame, const char
 
 /// What is known already comes before the decision: a link that is broken, a cancel.
 void SourceSession::Impl::on_ready() {
+  if (runner_.state() == SourceState::kRevoking) {
+    return;
+  }
   take_failures();
   auto fate = Fate::kOpen;
   if (control_->broken() ||

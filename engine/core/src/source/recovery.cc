@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -18,6 +19,10 @@
 //   resync            the target says whether its guest runs and which pages it does not have; these,
 //                     and no others, are pending
 //   go on             page channels open; COMMIT again if the guest waits for it, else the stream
+//
+// A link that is lost just before the decision leaves a target that may be ready and does not know
+// better. The guest goes on here at once; the target is dialled all the same, for as long as an answer
+// is waited for (timeout_ns), to be told that it is not wanted any more.
 
 namespace godwit::engine {
 
@@ -77,14 +82,22 @@ Status SourceSession::Impl::begin_reconnect() {
 }
 
 bool SourceSession::Impl::may_dial(std::int64_t now) const {
+  if (runner_.state() == SourceState::kRevoking &&
+      now - paused_from_ns_ > std::min(options_.timeout_ns, options_.recover_for_ns)) {
+    return false;
+  }
   // acquire: pairs with stop_reconnecting().
   return handshake_.recovers() && !window_.over(now) &&
          !give_up_link_.load(std::memory_order_acquire);
 }
 
+bool SourceSession::Impl::dials() const {
+  return runner_.state() == SourceState::kReconnecting ||
+         (runner_.state() == SourceState::kRevoking && !control_);
+}
+
 std::optional<std::int64_t> SourceSession::Impl::wakes_at() const {
-  return runner_.state() == SourceState::kReconnecting ? std::optional(window_.next_ns())
-                                                       : std::nullopt;
+  return dials() ? std::optional(window_.next_ns()) : std::nullopt;
 }
 
 void SourceSession::Impl::dial() {
@@ -115,6 +128,9 @@ void SourceSession::Impl::dial() {
 }
 
 Status SourceSession::Impl::take_missing(wire::Missing missing) {
+  if (runner_.state() == SourceState::kRevoking) {
+    return {};
+  }
   if (runner_.state() != SourceState::kResync || missing_told_) {
     return fail(ErrorCode::kProtocol, "missing", "out of place");
   }
@@ -145,6 +161,9 @@ Status SourceSession::Impl::take_missing(wire::Missing missing) {
 }
 
 Status SourceSession::Impl::end_missing(const wire::MissingEnd& end) {
+  if (runner_.state() == SourceState::kRevoking) {
+    return {};
+  }
   if (runner_.state() != SourceState::kResync || missing_told_) {
     return fail(ErrorCode::kProtocol, "missing", "out of place");
   }

@@ -151,13 +151,14 @@ Status SourceSession::Impl::obey(const Judgement& judgement,
                            .moved_pages_per_s = moved_per_s(round),
                            .dirtied_pages_per_s = dirtied_per_s(round)};
   switch_reason_.store(judgement.reason, std::memory_order_relaxed);
-  const auto rates = fmt::format("{} pages are left after {} rounds, {:.0f} pages a second are "
-                                 "moved and {:.0f} dirtied; the blackout would take {} ms",
-                                 pending_pages,
-                                 round_.load(std::memory_order_relaxed),
-                                 moved_per_s(round),
-                                 dirtied_per_s(round),
-                                 report_.ended_precopy.blackout_ns / 1'000'000);
+  const auto rates = fmt::format(
+      "{} pages are left after {} rounds, {:.0f} pages a second are "
+      "moved and {:.0f} dirtied; the blackout would take {} ms",
+      pending_pages,
+      round_.load(std::memory_order_relaxed),
+      moved_per_s(round),
+      dirtied_per_s(round),
+      report_.ended_precopy.blackout_ns / 1'000'000);
   if (judgement.verdict == Verdict::kGiveUp) {
     return fail(ErrorCode::kNotConverged, "pre-copy", rates);
   }

@@ -20,8 +20,9 @@ std::optional<SourceEvent> on_illegal(SourceState state, SourceEvent event) {
     case SourceEvent::kAccepted:
     case SourceEvent::kBarrierAcked:
     case SourceEvent::kNotStarted:
-      return state == SourceState::kCancelling ? std::nullopt
-                                               : std::optional(SourceEvent::kLinkLost);
+      return state == SourceState::kCancelling || state == SourceState::kRevoking
+                 ? std::nullopt
+                 : std::optional(SourceEvent::kLinkLost);
     default:
       return std::nullopt;
   }
@@ -143,9 +144,11 @@ std::optional<std::int64_t> SourceSession::Impl::patience_here() const {
 
 void SourceSession::Impl::look_around() {
   take_failures();
-  if (runner_.state() == SourceState::kReconnecting && runner_.idle()) {
+  if (dials() && runner_.idle()) {
     dial();
-    return;
+    if (runner_.state() == SourceState::kReconnecting) {
+      return;
+    }
   }
   if (runner_.state() == SourceState::kSetup && !accepted_ && all_open()) {
     accepted_ = true;
@@ -192,6 +195,9 @@ void SourceSession::Impl::perform(const SourceTransition& row) {
     }
     return true;
   };
+  if ((actions & kActResume) != 0 && (actions & kActDropLink) != 0) {
+    resume();  // the guest stands still for no thread that has to end
+  }
   // Nothing fails a rollback or a hold; everything else stops at its first failure, which is then
   // an event.
   if (!attempt(kActDropLink, &Impl::drop_link) || !attempt(kActReconnect, &Impl::begin_reconnect) ||

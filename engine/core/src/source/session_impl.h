@@ -129,6 +129,8 @@ class SourceSession::Impl {
   /// One attempt, if it is due; or the end of all.
   void dial();
   [[nodiscard]] bool may_dial(std::int64_t now) const;
+  /// There is no link, and one is to be had.
+  [[nodiscard]] bool dials() const;
   [[nodiscard]] std::optional<std::int64_t> wakes_at() const;
   Status take_missing(wire::Missing missing);
   /// What the target misses is pending again; the page channels open.

@@ -48,7 +48,9 @@ void TargetSession::Impl::drop_link() {
   all_open_ = false;
   [[maybe_unused]] const auto echo = runner_.take_failure();
   if (handshake_.recovers() && !runner_.machine().ended()) {
-    log_warn("target: the link is lost; its source is waited for");
+    if (!resumed_) {
+      log_warn("target: the link is lost; its source is waited for");
+    }
     watch_listener();
   }
 }

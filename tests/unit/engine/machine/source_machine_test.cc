@@ -10,7 +10,7 @@ namespace godwit::engine {
 namespace {
 
 TEST(SourceMachine, EveryStateIsReachedAndEveryPairIsListedOnceOrRefused) {
-  expect_whole_table<SourceMachine>(SourceState::kResync, SourceEvent::kRecover);
+  expect_whole_table<SourceMachine>(SourceState::kRevoking, SourceEvent::kRecover);
 }
 
 /// States in which the decision is recorded: all that follow a row with kActDecide.
@@ -97,7 +97,8 @@ TEST(SourceMachine, EveryUndecidedFailureResumesAndEveryDecidedOneHolds) {
       EXPECT_TRUE(again || row.to == SourceState::kSuspended);
       EXPECT_EQ((row.actions & kActHold) != 0, !again);
       EXPECT_EQ((row.actions & kActReconnect) != 0, again);
-    } else if (row.to == SourceState::kRolledBack && row.from != SourceState::kCancelling) {
+    } else if (row.to == SourceState::kRolledBack && row.from != SourceState::kCancelling &&
+               row.from != SourceState::kRevoking) {
       EXPECT_NE(row.actions & kActResume, 0U)
           << to_string(row.from) << " + " << to_string(row.event);
     }
@@ -123,9 +124,27 @@ TEST(SourceMachine, LinkLossLeavesEveryStateThatHasALink) {
       continue;  // it has no link
     }
     EXPECT_NE(machine.on(SourceEvent::kLinkLost), nullptr) << to_string(state);
-    EXPECT_TRUE(machine.ended() || machine.state() == SourceState::kReconnecting)
+    EXPECT_TRUE(machine.ended() || machine.state() == SourceState::kReconnecting ||
+                machine.state() == SourceState::kRevoking)
         << to_string(state);
   }
+}
+
+// A target that may be ready is told, and the guest does not wait for that.
+TEST(SourceMachine, ALossJustBeforeTheDecisionResumesAtOnceAndTellsTheTarget) {
+  auto machine = machine_after<SourceMachine>(ways<SourceMachine>()[SourceState::kStateTransfer]);
+  const auto* row = machine.on(SourceEvent::kLinkLost);
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->to, SourceState::kRevoking);
+  EXPECT_NE(row->actions & kActResume, 0U);
+  EXPECT_FALSE(machine.decided());
+  EXPECT_EQ(machine.on(SourceEvent::kReady), nullptr) << "too late";
+  ASSERT_NE(machine.on(SourceEvent::kConnected), nullptr);
+  row = machine.on(SourceEvent::kWelcome);
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->actions, kActSendCancel);
+  ASSERT_NE(machine.on(SourceEvent::kCancelAcked), nullptr);
+  EXPECT_EQ(machine.state(), SourceState::kRolledBack);
 }
 
 TEST(SourceMachine, ThePlantedBugCommitsEarlyAndOnlyWhenPlanted) {
@@ -143,7 +162,7 @@ TEST(SourceMachine, ThePlantedBugCommitsEarlyAndOnlyWhenPlanted) {
 
 TEST(SourceMachine, NamesEveryStateAndEvent) {
   std::set<std::string_view> names;
-  for (int s = 1; s <= static_cast<int>(SourceState::kResync); ++s) {
+  for (int s = 1; s <= static_cast<int>(SourceState::kRevoking); ++s) {
     EXPECT_TRUE(names.insert(to_string(static_cast<SourceState>(s))).second);
   }
   for (int e = 1; e <= static_cast<int>(SourceEvent::kRecover); ++e) {

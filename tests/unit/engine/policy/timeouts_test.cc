@@ -11,7 +11,7 @@ constexpr Patience kHolds{.timeout_ns = kTimeout, .stall_ns = kStall, .recovers 
 constexpr Patience kRecovers{.timeout_ns = kTimeout, .stall_ns = kStall, .recovers = true};
 
 TEST(Patience, BetweenDecisionAndEndTheSourceEndsALinkAtMost) {
-  for (int number = 1; number <= static_cast<int>(SourceState::kResync); ++number) {
+  for (int number = 1; number <= static_cast<int>(SourceState::kRevoking); ++number) {
     const auto state = static_cast<SourceState>(number);
     const bool decided = state == SourceState::kHandover || state == SourceState::kPostcopy ||
                          state == SourceState::kDraining;

@@ -30,6 +30,9 @@ enum class SourceState : std::uint8_t {
   kFailed,        ///< ended before anything changed
   kReconnecting,  ///< the link was lost after the decision: the target is dialled again and again
   kResync,        ///< connected again; the target says what it misses, and channels open
+  /// The link was lost while the target may have been ready: the guest goes on here, and the target,
+  /// which does not know, is dialled to be told.
+  kRevoking,
 };
 
 /// How far the target's side is. Numbers are part of the protocol (the phase in REFUSE and ABORT).
