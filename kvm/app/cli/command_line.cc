@@ -48,6 +48,7 @@ std::vector<Entry> all_commands() {
           entry("migrate", "migrates the guest behind a control socket", migrate_options()),
           entry("recover", "dials the target of a held migration again", recover_options()),
           client("status", "shows the guest's state"),
+          client("report", "prints the report of a migration away from here", report_options()),
           client("switch", "ends pre-copy now", switch_options()),
           client("cancel", "cancels the migration, until it is committed"),
           client("stop", "ends the guest and its process"),

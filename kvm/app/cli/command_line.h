@@ -56,12 +56,13 @@ struct RecoverLine {
   bool json = false;
 };
 
-/// status, switch, cancel and stop.
+/// status, report, switch, cancel and stop.
 struct ClientLine {
   std::string command;  ///< its name, which is that of the request too
   std::string control;
   bool json = false;
-  bool force = false;  ///< of switch
+  bool force = false;                      ///< of switch
+  std::optional<std::uint64_t> migration;  ///< of report
 };
 
 struct DemoLine {

@@ -279,6 +279,15 @@ OptionTable<ClientLine> client_options() {
   return table;
 }
 
+OptionTable<ClientLine> report_options() {
+  auto table = client_options();
+  table.value("--migration",
+              "which of the last eight migrations away from here, counted from 1 (the last)",
+              &ClientLine::migration,
+              kNumber);
+  return table;
+}
+
 OptionTable<ClientLine> switch_options() {
   auto table = client_options();
   table.flag("--force", "precopy: stop the guest whatever the blackout takes", &ClientLine::force);

@@ -19,6 +19,7 @@ OptionTable<ReceiveLine> receive_options();
 OptionTable<MigrateLine> migrate_options();
 OptionTable<RecoverLine> recover_options();
 OptionTable<ClientLine> client_options();
+OptionTable<ClientLine> report_options();
 OptionTable<ClientLine> switch_options();
 OptionTable<DemoLine> demo_options();
 

@@ -11,6 +11,7 @@
 #include "control/control_socket.h"
 #include "control/requests.h"
 #include "control/timeouts.h"
+#include "report/report_json.h"
 
 namespace godwit::app {
 namespace {
@@ -35,13 +36,17 @@ void print_status(const StatusAnswer& status) {
                         *status.dirtied_pages_per_s);
   }
   if (status.expected_blackout_ns) {
-    line += fmt::format(", a blackout now would take {}",
-                        duration_text(*status.expected_blackout_ns));
+    line +=
+        fmt::format(", a blackout now would take {}", duration_text(*status.expected_blackout_ns));
   }
   if (status.memory_bytes) {
     line += fmt::format(", {} of {} allocated",
                         size_text(status.resident_bytes.value_or(0)),
                         size_text(*status.memory_bytes));
+  }
+  if (status.last_migration) {
+    line +=
+        fmt::format(", migration {} {}", status.last_migration->id, status.last_migration->outcome);
   }
   if (const auto missing = status.missing_pages.value_or(0); missing > 0) {
     line += fmt::format(", {} pages still at the source", missing);
@@ -52,10 +57,17 @@ void print_status(const StatusAnswer& status) {
 Result<Json> ask(const ClientLine& line, Request request, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
   GODWIT_TRY(connection->ask(request == Request::kSwitch ? request_json(SwitchRequest{line.force})
-                                                          : request_json(request)));
+                             : request == Request::kReport
+                                 ? request_json(ReportRequest{line.migration})
+                                 : request_json(request)));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;
+}
+
+int print_answered_report(const Json& reply, bool json) {
+  print_report(report_of(report_answer_of(reply).report), json);
+  return finish_output(kExitOk);
 }
 
 }  // namespace
@@ -69,6 +81,9 @@ int client_command(const ClientLine& line, const Signals& signals) {
       print_to(stdout, json_text(error_json(reply.error())) + "\n");
     }
     return reply.error().code == ErrorCode::kCancelled ? kExitInterrupted : kExitEnvironment;
+  }
+  if (answer_of(*reply) == Answer::kReport) {
+    return print_answered_report(*reply, line.json);
   }
   if (line.json) {
     print_to(stdout, json_text(*reply) + "\n");

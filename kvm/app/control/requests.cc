@@ -129,6 +129,11 @@ void visit(Members& in, SwitchRequest& request) {
 }
 
 template <typename Members>
+void visit(Members& in, ReportRequest& request) {
+  in.optional("id", request.id);
+}
+
+template <typename Members>
 void visit(Members& in, RecoverRequest& request) {
   in.value("to", request.to);
 }
@@ -202,6 +207,14 @@ Json request_json(RecoverRequest request) {
 
 RecoverRequest recover_of(const Json& json) {
   return read<RecoverRequest>(json);
+}
+
+Json request_json(ReportRequest request) {
+  return request_with(Request::kReport, request);
+}
+
+ReportRequest report_request_of(const Json& json) {
+  return read<ReportRequest>(json);
 }
 
 Json request_json(TelemetryRequest request) {

@@ -30,6 +30,7 @@ enum class Request : std::uint8_t {
   kSweep,
   kMigrate,  ///< progress, then a report and, if asked for, the trace
   kRecover,  ///< the same for a migration that is held
+  kReport,   ///< of a migration away from here that has ended, see ReportRequest
   kSwitch,
   kCancel,
   kStop
@@ -41,6 +42,7 @@ inline constexpr Names kRequestNames{std::array{Named{Request::kStatus, "status"
                                                 Named{Request::kSweep, "sweep"},
                                                 Named{Request::kMigrate, "migrate"},
                                                 Named{Request::kRecover, "recover"},
+                                                Named{Request::kReport, "report"},
                                                 Named{Request::kSwitch, "switch"},
                                                 Named{Request::kCancel, "cancel"},
                                                 Named{Request::kStop, "stop"}}};
@@ -69,6 +71,12 @@ struct RecoverRequest {
 };
 Json request_json(RecoverRequest request);
 RecoverRequest recover_of(const Json& json);
+
+struct ReportRequest {
+  std::optional<std::uint64_t> id;  ///< unset: the last one
+};
+Json request_json(ReportRequest request);
+ReportRequest report_request_of(const Json& json);
 
 struct TelemetryRequest {
   std::optional<std::int64_t> timeline_from;  ///< an interval: the answer tells all since
@@ -116,6 +124,13 @@ struct FillState {
 };
 Json fill_json(FillState fill);
 
+/// A migration away from here that has ended. Numbers count from 1.
+struct EndedMigration {
+  std::uint64_t id = 0;
+  std::string outcome;
+  std::optional<engine::EndError> error;
+};
+
 /// What there is of a guest: here, on its way here, or away.
 struct StatusAnswer {
   std::string state;
@@ -141,6 +156,7 @@ struct StatusAnswer {
   std::optional<std::uint64_t> steps;
   std::optional<std::uint64_t> guest_errors;
   std::optional<std::uint64_t> failed_attempts;  ///< to send a guest here
+  std::optional<EndedMigration> last_migration;  ///< away from here
 
   /// Whether the attempt to send a guest here has ended, without a guest that runs.
   [[nodiscard]] bool ended() const {
@@ -200,6 +216,13 @@ void visit(Members& in, engine::EndError& end) {
 }
 
 template <typename Members>
+void visit(Members& in, EndedMigration& ended) {
+  in.value("id", ended.id);
+  in.value("outcome", ended.outcome);
+  in.optional("error", ended.error, [](auto& inside, auto& end) { visit(inside, end); });
+}
+
+template <typename Members>
 void visit(Members& in, StatusAnswer& status) {
   const auto why = [&] {
     in.optional("reason", status.reason);
@@ -227,6 +250,9 @@ void visit(Members& in, StatusAnswer& status) {
   in.optional("steps", status.steps);
   in.optional("guest_errors", status.guest_errors);
   in.optional("failed_attempts", status.failed_attempts);
+  in.optional("last_migration", status.last_migration, [](auto& inside, auto& ended) {
+    visit(inside, ended);
+  });
   if (!status.ended()) {
     why();  // the attempt before this one
   }

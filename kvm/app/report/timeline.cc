@@ -33,8 +33,8 @@ void fill(Report& report, const Throughput& seen, const vmm::MigrationSpan& span
   const auto figures = vmm::figures_of(seen, span);
   report.course = {
       .timeline = ReportTimeline{.interval_ns = Throughput::kIntervalNs,
-                                   .start_ns = seen.first * Throughput::kIntervalNs - span.began_ns,
-                                   .touches = seen.touches},
+                                 .start_ns = seen.first * Throughput::kIntervalNs - span.began_ns,
+                                 .touches = seen.touches},
       .phases = phases_of(report),
       .recovery_ns = figures.recovery_ns,
       .valley = figures.valley};

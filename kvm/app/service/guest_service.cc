@@ -164,6 +164,8 @@ void GuestService::handle(const Json& json, ControlConnection& connection) {
         answer(connection, fail(std::move(done.error())));
       }
       return;
+    case Request::kReport:
+      return answer(connection, report(report_request_of(json)));
     case Request::kSwitch:
       return answer(connection, done(request_switch(switch_of(json))));
     case Request::kCancel:
@@ -237,6 +239,9 @@ StatusAnswer GuestService::status() const {
     if (progress.reason != engine::SwitchReason::kNone) {
       answer.switch_reason = engine::kSwitchReasonNames.name_of(progress.reason);
     }
+  }
+  if (!ended_.empty()) {
+    answer.last_migration = ended_.back().summary;
   }
   answer.kind = vmm::kind_name(config.kind);
   answer.vcpus = config.vcpus;
@@ -444,8 +449,31 @@ Status GuestService::recover(const RecoverRequest& request, ControlConnection& c
   return {};
 }
 
+Result<Json> GuestService::report(const ReportRequest& request) const {
+  const std::lock_guard lock(mutex_);
+  for (auto ended = ended_.rbegin(); ended != ended_.rend(); ++ended) {
+    if (!request.id || ended->summary.id == *request.id) {
+      ReportAnswer found;
+      found.report = ended->report;
+      return report_answer_json(std::move(found));
+    }
+  }
+  return refuse(request.id ? fmt::format("there is no report of migration {} here", *request.id)
+                           : std::string("no migration away from here has ended"));
+}
+
 void GuestService::tell_result(MigrationResult result, ControlConnection& connection) {
+  constexpr std::size_t kEndedMax = 8;
   const bool completed = result.report.outcome == engine::Outcome::kCompleted;
+  {
+    const std::lock_guard lock(mutex_);
+    ended_.push_back(
+        {{++migrations_, kOutcomeNames.name_of(result.report.outcome), result.report.error},
+         result.answer.report});
+    if (ended_.size() > kEndedMax) {
+      ended_.pop_front();
+    }
+  }
   if (!completed) {
     // Who has the report may ask for the next migration at once.
     finish_busy();

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -66,6 +67,7 @@ class GuestService {
       : end_event_(std::move(end_event)), transport_(transport) {}
 
   StatusAnswer status() const;
+  Result<Json> report(const ReportRequest& request) const;
   StatusAnswer incoming_status(const engine::TargetSession& session) const;  // requires mutex_
   Result<Json> wait_filled(ControlConnection& connection);
   StatusAnswer settle(const SettleRequest& request);
@@ -104,6 +106,13 @@ class GuestService {
   std::uint64_t attempts_failed_ = 0;
   std::optional<engine::EndError> last_failure_;
   std::shared_ptr<Outgoing> outgoing_;
+  /// Migrations away from here that have ended, and what they came to; the oldest are forgotten.
+  struct Ended {
+    EndedMigration summary;
+    Json report;
+  };
+  std::deque<Ended> ended_;
+  std::uint64_t migrations_ = 0;
   bool held_ = false;
   /// Cancelled while the floors were measured, before a session existed.
   bool cancel_early_ = false;

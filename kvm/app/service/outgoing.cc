@@ -5,14 +5,19 @@
 #include <mutex>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
 #include "godwit/base/thread.h"
+#include "godwit/base/units.h"
 #include "godwit/net/transport.h"
 
+#include "cli/units_text.h"
 #include "control/timeouts.h"
 #include "demo/plant.h"
 #include "host/capabilities.h"
+#include "host/memory.h"
 #include "report/report_json.h"
 #include "report/timeline.h"
 
@@ -20,6 +25,28 @@ namespace godwit::app {
 namespace {
 
 constexpr int kSamplesAProgress = 20;  ///< with a trace
+
+/// A migration takes memory of the source, too; a memory group that has none left ends the process, and
+/// with it the guest.
+Status check_memory(const vmm::Guest& guest, std::uint32_t channels) {
+  constexpr std::uint64_t kBaseBytes = 4 * kMiB;
+  constexpr std::uint64_t kChannelBytes = 640 * kKiB;  // two frames, and what its socket holds
+  constexpr std::uint64_t kBookBytesPage = 2;
+  const auto needed =
+      kBaseBytes + channels * kChannelBytes + guest.memory().page_count() * kBookBytesPage;
+  if (const auto available = available_memory(); available < needed) {
+    return fail(
+        ErrorCode::kNoMemory,
+        "memory",
+        fmt::format("a migration over {} channels needs {} here, {} are available (host and "
+                    "cgroup limits){}",
+                    channels,
+                    size_text(needed),
+                    size_text(available),
+                    channels > 1 ? "; use fewer --channels" : ""));
+  }
+  return {};
+}
 
 /// How long a step of the slowest vCPU took on average while the guest was being migrated.
 std::int64_t mean_step_ns(const vmm::GuestTelemetry& before, const vmm::GuestTelemetry& after) {
@@ -48,6 +75,7 @@ Result<std::shared_ptr<Outgoing>> Outgoing::prepare(const MigrationRequest& requ
   auto& options = outgoing->options_;
   options = settings.source;
   options.recover_for_ns = recover_for(settings);
+  GODWIT_TRY(check_memory(guest, options.channels));
   GODWIT_TRY_ASSIGN(outgoing->plant_, plan_plant(guest.config(), settings.planted));
   options.planted_loss = outgoing->plant_.candidates;
   GODWIT_TRY_ASSIGN(outgoing->transport_, outgoing->make_transport(request.to));

@@ -43,6 +43,9 @@ using testing::HasSubstr;
 /// Slow enough to be met on its way: 16 MiB of pre-copy take four seconds.
 constexpr const char* kSlow = "--mode precopy --max-bandwidth 4MiB --max-rounds 2";
 
+/// Committed, and far from its end: 16 MiB of pages that the target still needs take four seconds.
+constexpr const char* kNeedsPages = "--mode postcopy --max-bandwidth 4MiB";
+
 class BadMoment : public testing::Test {
  protected:
   void TearDown() override { nothing_is_left(directory_); }
@@ -160,28 +163,6 @@ TEST_F(BadMoment, InterruptedClientCancels) {
   guest.goes_on_and_leaves(&target);
 }
 
-TEST_F(BadMoment, AnOperatorGetsInThoughAllPlacesAreTakenByWhoSaysNothing) {
-  GuestUnderTest guest(directory_);
-  sockaddr_un at{};
-  at.sun_family = AF_UNIX;
-  const auto path = guest.control();
-  ASSERT_LT(path.size(), sizeof at.sun_path);
-  path.copy(at.sun_path, path.size());
-  std::vector<Fd> idle;
-  for (int i = 0; i < 64; ++i) {
-    idle.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::connect(idle.back().get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
-  }
-  for (const auto* command : {"status", "cancel", "switch"}) {
-    const auto ran = run(fmt::format("{} --control {}", command, guest.control()));
-    EXPECT_EQ(ran.code, std::string_view(command) == "status" ? 0 : 1) << ran.all();
-    EXPECT_EQ(ran.err.find("clients"), std::string::npos) << ran.err;
-  }
-  EXPECT_THAT(guest.process().err(), HasSubstr("silent for longest"));
-  idle.clear();
-  guest.goes_on_and_leaves();
-}
-
 TEST_F(BadMoment, CancelledWhileItConnects) {
   GuestUnderTest guest(directory_);
   Receiver target(directory_, "target");
@@ -256,9 +237,6 @@ TEST_F(BadMoment, SourceIsKilledBeforeCommit) {
   GuestUnderTest guest(directory_);
   guest.goes_on_and_leaves(&target);
 }
-
-/// Committed, and far from its end: 16 MiB of pages that the target still needs take four seconds.
-constexpr const char* kNeedsPages = "--mode postcopy --max-bandwidth 4MiB";
 
 TEST_F(BadMoment, ReportCallsNothingMeasuredThatIsNot) {
   const auto ran =
@@ -371,6 +349,22 @@ TEST_F(BadMoment, FloorsTakeNoMemoryThatIsNotThere) {
     GuestUnderTest guest(directory_, GuestUnderTest::kOptions, [&group] { group.join(); });
     Receiver target(directory_, "target");
     expect_error(guest.migrate(target.address(), "--floors"), 3, "no-memory", "without --floors");
+    EXPECT_TRUE(target.waits()) << "nothing has reached it";
+    guest.goes_on_and_leaves(&target);
+  }
+}
+
+// The group would end the process, and the guest with it.
+TEST_F(BadMoment, ChannelsTakeNoMemoryThatIsNotThere) {
+  const MemoryGroup group(56ULL << 20);
+  if (!group.usable()) {
+    GODWIT_MISSING("surroundings", "no memory group can be made here");
+  }
+  {
+    GuestUnderTest guest(directory_, GuestUnderTest::kOptions, [&group] { group.join(); });
+    Receiver target(directory_, "target");
+    expect_error(
+        guest.migrate(target.address(), "--channels 64"), 3, "no-memory", "fewer --channels");
     EXPECT_TRUE(target.waits()) << "nothing has reached it";
     guest.goes_on_and_leaves(&target);
   }

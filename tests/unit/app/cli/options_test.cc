@@ -55,6 +55,7 @@ const std::vector<std::pair<std::string, std::string>>& other_values() {
       {"--recover-for", "7s"},
       {"--stall", "8s"},
       {"--dump-guest-core", "true"},
+      {"--migration", "3"},
   };
   return kValues;
 }
