@@ -72,7 +72,10 @@ std::uint64_t Histogram::quantile(double quantile) const {
   if (count_ == 0) {
     return 0;
   }
-  const auto rank = static_cast<std::uint64_t>(std::ceil(quantile * static_cast<double>(count_)));
+  // A count that a double rounds up may lie outside of what an integer holds.
+  const auto wanted = std::ceil(quantile * static_cast<double>(count_));
+  const auto rank =
+      wanted >= static_cast<double>(count_) ? count_ : static_cast<std::uint64_t>(wanted);
   std::uint64_t seen = 0;
   for (unsigned i = 0; i < buckets_.size(); ++i) {
     seen += buckets_[i];

@@ -43,16 +43,19 @@ Entry client(const char* name,
 }
 
 std::vector<Entry> all_commands() {
-  return {entry("run", "starts a guest and serves its control socket", run_options()),
-          entry("receive", "waits for one guest and runs it", receive_options()),
-          entry("migrate", "migrates the guest behind a control socket", migrate_options()),
-          entry("recover", "dials the target of a held migration again", recover_options()),
-          client("status", "shows the guest's state"),
-          client("report", "prints the report of a migration away from here", report_options()),
-          client("switch", "ends pre-copy now", switch_options()),
-          client("cancel", "cancels the migration, until it is committed"),
-          client("stop", "ends the guest and its process"),
-          entry("demo", "source and target as two processes here, one migration", demo_options())};
+  return {
+      entry("run", "starts a guest and serves its control socket", run_options()),
+      entry("receive", "waits for one guest and runs it", receive_options()),
+      entry("migrate", "migrates the guest behind a control socket", migrate_options()),
+      entry("recover", "dials the target of a held migration again", recover_options()),
+      client("status", "shows the guest's state"),
+      client("report", "prints the report of a migration away from here", report_options()),
+      client("switch", "ends pre-copy now", switch_options()),
+      client("cancel", "cancels the migration, until it is committed"),
+      client(
+          "resume", "runs a held guest on at its source, by an operator's word", resume_options()),
+      client("stop", "ends the guest and its process"),
+      entry("demo", "source and target as two processes here, one migration", demo_options())};
 }
 
 }  // namespace

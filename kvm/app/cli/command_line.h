@@ -56,13 +56,15 @@ struct RecoverLine {
   bool json = false;
 };
 
-/// status, report, switch, cancel and stop.
+/// status, report, switch, cancel, resume and stop.
 struct ClientLine {
   std::string command;  ///< its name, which is that of the request too
   std::string control;
   bool json = false;
   bool force = false;                      ///< of switch
   std::optional<std::uint64_t> migration;  ///< of report
+  bool fence = false;                      ///< of resume
+  bool yes = false;                        ///< the same
 };
 
 struct DemoLine {

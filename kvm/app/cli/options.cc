@@ -288,6 +288,13 @@ OptionTable<ClientLine> report_options() {
   return table;
 }
 
+OptionTable<ClientLine> resume_options() {
+  auto table = client_options();
+  table.flag("--fence", "the target is dead: its guest does not run any more", &ClientLine::fence);
+  table.flag("--yes", "what is lost by this has been read", &ClientLine::yes);
+  return table;
+}
+
 OptionTable<ClientLine> switch_options() {
   auto table = client_options();
   table.flag("--force", "precopy: stop the guest whatever the blackout takes", &ClientLine::force);

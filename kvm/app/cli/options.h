@@ -20,6 +20,7 @@ OptionTable<MigrateLine> migrate_options();
 OptionTable<RecoverLine> recover_options();
 OptionTable<ClientLine> client_options();
 OptionTable<ClientLine> report_options();
+OptionTable<ClientLine> resume_options();
 OptionTable<ClientLine> switch_options();
 OptionTable<DemoLine> demo_options();
 

@@ -56,10 +56,11 @@ void print_status(const StatusAnswer& status) {
 
 Result<Json> ask(const ClientLine& line, Request request, const Signals& signals) {
   GODWIT_TRY_ASSIGN(const auto connection, ControlConnection::connect(line.control));
-  GODWIT_TRY(connection->ask(request == Request::kSwitch ? request_json(SwitchRequest{line.force})
-                             : request == Request::kReport
-                                 ? request_json(ReportRequest{line.migration})
-                                 : request_json(request)));
+  GODWIT_TRY(connection->ask(
+      request == Request::kSwitch   ? request_json(SwitchRequest{line.force})
+      : request == Request::kReport ? request_json(ReportRequest{line.migration})
+      : request == Request::kResume ? request_json(ResumeRequest{line.fence, line.yes})
+                                    : request_json(request)));
   GODWIT_TRY_ASSIGN(auto reply,
                     connection->next(signals.fd(), Deadline::after_ns(kClientTimeoutNs)));
   return reply;

@@ -129,6 +129,12 @@ void visit(Members& in, SwitchRequest& request) {
 }
 
 template <typename Members>
+void visit(Members& in, ResumeRequest& request) {
+  in.value("fence", request.fence);
+  in.value("yes", request.yes);
+}
+
+template <typename Members>
 void visit(Members& in, ReportRequest& request) {
   in.optional("id", request.id);
 }
@@ -207,6 +213,14 @@ Json request_json(RecoverRequest request) {
 
 RecoverRequest recover_of(const Json& json) {
   return read<RecoverRequest>(json);
+}
+
+Json request_json(ResumeRequest request) {
+  return request_with(Request::kResume, request);
+}
+
+ResumeRequest resume_of(const Json& json) {
+  return read<ResumeRequest>(json);
 }
 
 Json request_json(ReportRequest request) {

@@ -30,6 +30,7 @@ enum class Request : std::uint8_t {
   kSweep,
   kMigrate,  ///< progress, then a report and, if asked for, the trace
   kRecover,  ///< the same for a migration that is held
+  kResume,   ///< runs a held guest on, see ResumeRequest
   kReport,   ///< of a migration away from here that has ended, see ReportRequest
   kSwitch,
   kCancel,
@@ -42,6 +43,7 @@ inline constexpr Names kRequestNames{std::array{Named{Request::kStatus, "status"
                                                 Named{Request::kSweep, "sweep"},
                                                 Named{Request::kMigrate, "migrate"},
                                                 Named{Request::kRecover, "recover"},
+                                                Named{Request::kResume, "resume"},
                                                 Named{Request::kReport, "report"},
                                                 Named{Request::kSwitch, "switch"},
                                                 Named{Request::kCancel, "cancel"},
@@ -71,6 +73,13 @@ struct RecoverRequest {
 };
 Json request_json(RecoverRequest request);
 RecoverRequest recover_of(const Json& json);
+
+struct ResumeRequest {
+  bool fence = false;  ///< the target is dead, whoever asks says
+  bool yes = false;    ///< and knows what is lost
+};
+Json request_json(ResumeRequest request);
+ResumeRequest resume_of(const Json& json);
 
 struct ReportRequest {
   std::optional<std::uint64_t> id;  ///< unset: the last one

@@ -23,6 +23,8 @@ inline constexpr std::int64_t kSendTimeoutSeconds = 5;
 inline constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 /// The guest tells nobody that it has filled its memory, so it is asked now and then.
 inline constexpr auto kFillInterval = std::chrono::milliseconds(20);
+/// For a migration whose link is given up to end.
+inline constexpr auto kSettledWithin = std::chrono::seconds(5);
 /// A little more than a timeline shows of the time before.
 inline constexpr auto kBeforeTimeline = std::chrono::milliseconds(250);
 /// A sweep that takes longer than this, and than its memory at this rate, is stuck.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
+#include "godwit/base/log.h"
 #include "godwit/base/units.h"
 
 #include "cli/units_text.h"
@@ -164,6 +165,8 @@ void GuestService::handle(const Json& json, ControlConnection& connection) {
         answer(connection, fail(std::move(done.error())));
       }
       return;
+    case Request::kResume:
+      return answer(connection, done(resume(resume_of(json))));
     case Request::kReport:
       return answer(connection, report(report_request_of(json)));
     case Request::kSwitch:
@@ -391,6 +394,46 @@ Status GuestService::cancel() {
   if (outgoing_ && !outgoing_->session().request_cancel()) {
     return refuse("the migration is committed: it can no longer be cancelled");
   }
+  return {};
+}
+
+Status GuestService::resume(const ResumeRequest& request) {
+  std::unique_lock lock(mutex_);
+  if (!outgoing_ || incoming_ != nullptr) {
+    return refuse("no migration is held here");
+  }
+  const std::string lost =
+      "the guest goes on as it was when it stopped here: what it has done at the target since is "
+      "lost, "
+      "and if it still runs there, there are two of it";
+  if (!request.fence) {
+    return refuse(
+        "the target may be running the guest; where it is dead for certain, --fence says so: " +
+        lost);
+  }
+  if (!request.yes) {
+    return refuse(lost + "; add --yes if that is what you want");
+  }
+  if (const auto state = outgoing_->session().state();
+      !held_ && state != engine::SourceState::kReconnecting &&
+      state != engine::SourceState::kResync) {
+    return refuse("the migration goes on: its link is not lost");
+  }
+  // A link that is still dialled is given up first.
+  outgoing_->session().stop_reconnecting();
+  const bool held =
+      changed_.wait_for(lock, kSettledWithin, [this] { return held_ && busy_ == Busy::kNo; });
+  if (!held) {
+    return refuse("the migration is neither held nor is its link lost");
+  }
+  GODWIT_TRY_ASSIGN(const bool resumed, outgoing_->session().resume_fenced());
+  if (!resumed) {
+    return refuse("no migration is held here");
+  }
+  log_warn("audit: the guest was resumed here by --fence --yes; its target is taken for dead");
+  held_ = false;
+  outgoing_.reset();
+  changed_.notify_all();
   return {};
 }
 

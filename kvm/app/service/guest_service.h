@@ -75,6 +75,7 @@ class GuestService {
   Result<Json> sweep();
   Status request_switch(const SwitchRequest& request);
   Status cancel();
+  Status resume(const ResumeRequest& request);
   Status stop();
   /// Lets the guest be seen undisturbed for as long as a timeline shows of it.
   void wait_before_timeline();

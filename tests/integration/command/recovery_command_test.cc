@@ -2,6 +2,7 @@
 // them that fails.
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -96,9 +97,8 @@ TEST_F(RecoveryCommand, ALinkThatBreaksTwiceComesBackByItself) {
   for (int turn = 0; turn < 2; ++turn) {
     ASSERT_TRUE(reaches("running"));
     const auto missing = target_.status().value("missing_pages", std::uint64_t{0});
-    ASSERT_TRUE(eventually([&] {
-      return target_.status().value("missing_pages", std::uint64_t{0}) + 200 < missing;
-    }));
+    ASSERT_TRUE(eventually(
+        [&] { return target_.status().value("missing_pages", std::uint64_t{0}) + 200 < missing; }));
     relay_.cut();
   }
   expect_arrived(migration);
@@ -108,9 +108,10 @@ TEST_F(RecoveryCommand, ALinkThatFallsSilentIsTakenForLostAndDialledUntilItSpeak
   Process migration(guest_.migrate_line(relay_.address(), std::string(kSlowly) + "--stall 300ms"));
   ASSERT_TRUE(reaches("running"));
   relay_.set_silent(true);
-  ASSERT_TRUE(eventually([&] { return guest_.status().value("phase", "") == "reconnecting" ||
-                                      guest_.status().value("phase", "") == "resync"; }))
-      << json_text(guest_.status());
+  ASSERT_TRUE(eventually([&] {
+    return guest_.status().value("phase", "") == "reconnecting" ||
+           guest_.status().value("phase", "") == "resync";
+  })) << json_text(guest_.status());
   EXPECT_EQ(guest_.status().value("state", ""), "migrating");
   EXPECT_EQ(target_.status().value("state", ""), "running") << "on what it has";
   const auto refused = run("cancel --control " + guest_.control());
@@ -147,8 +148,36 @@ TEST_F(RecoveryCommand, AHeldMigrationIsTakenUpByHandAtAnotherAddress) {
   EXPECT_GT(missing, 0U);
   const auto still = run(fmt::format("recover --json --control {}", guest_.control()));
   EXPECT_EQ(still.code, 5) << still.all();
-  Process back(fmt::format("recover --json --control {} --to {}", guest_.control(), target_.address()));
+  Process back(
+      fmt::format("recover --json --control {} --to {}", guest_.control(), target_.address()));
   expect_arrived(back);
+}
+
+// The target is dead, and an operator says so.
+TEST_F(RecoveryCommand, AFenceRunsTheGuestOnAtItsSource) {
+  const auto resume = "resume --control " + guest_.control();
+  EXPECT_EQ(run(resume + " --fence --yes").code, 1) << "there is nothing to fence";
+  Process migration(guest_.migrate_line(target_.address(), kSlowly));
+  ASSERT_TRUE(reaches("running"));
+  const auto alive = run(resume + " --fence --yes");
+  EXPECT_EQ(alive.code, 1) << "the link is there: " << alive.all();
+  target_.process().signal(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return guest_.status().value("phase", "") == "reconnecting"; }));
+  const auto without = run(resume);
+  EXPECT_EQ(without.code, 1);
+  EXPECT_THAT(without.err, HasSubstr("may be running the guest"));
+  const auto unread = run(resume + " --fence");
+  EXPECT_EQ(unread.code, 1);
+  EXPECT_THAT(unread.err, HasSubstr("what it has done at the target since is lost"));
+  EXPECT_EQ(guest_.status().value("state", ""), "migrating");
+  const auto fenced = run(resume + " --fence --yes");
+  EXPECT_EQ(fenced.code, 0) << fenced.all();
+  EXPECT_EQ(outcome_of(migration).code, 5) << "nobody knew when it ended";
+  EXPECT_EQ(guest_.status().value("state", ""), "running");
+  EXPECT_THAT(guest_.process().err(), HasSubstr("audit: the guest was resumed here"));
+  target_.process().wait();
+  ::unlink(target_.control().c_str());
+  guest_.goes_on_and_leaves();
 }
 
 TEST_F(RecoveryCommand, ASourceThatIsToldToEndGivesUpDialling) {

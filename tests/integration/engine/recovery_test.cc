@@ -311,6 +311,32 @@ TEST_F(Recovery, WhoGivesUpHoldsAndAnOperatorCanTryAgain) {
   expect_whole();
 }
 
+TEST_F(Recovery, AFencedSourceRunsItsGuestOnAsItWasWhenItStopped) {
+  boot();
+  auto options = recovering();
+  options.mode = engine::Mode::kPostcopy;
+  options.max_bandwidth = 64 * kMiB;
+  options.recover_for_ns = 50'000'000;
+  start(options, waiting());
+  ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
+  link_->set_down(true);
+  link_->cut();
+  EXPECT_EQ(source_->wait().outcome, engine::Outcome::kInDoubt);
+  target_->abandon();  // it is dead
+  EXPECT_EQ(target_->wait(), engine::TargetState::kSuspended);
+  const auto fenced = source_->resume_fenced();
+  ASSERT_TRUE(fenced);
+  EXPECT_TRUE(*fenced);
+  EXPECT_EQ(source_->state(), engine::SourceState::kRolledBack);
+  EXPECT_FALSE(source_->recover());
+  EXPECT_FALSE(*source_->resume_fenced()) << "once";
+  source_.reset();
+  const auto sweep = guest_->sweep(Deadline::after_ns(kPatienceNs));
+  ASSERT_TRUE(sweep) << sweep.error().message();
+  EXPECT_EQ(sweep->mismatches, 0U);
+  EXPECT_EQ(guest_->telemetry().guest_errors, 0U);
+}
+
 TEST_F(Recovery, StopReconnectingEndsTheWaitAtOnce) {
   boot();
   auto options = recovering();

@@ -96,6 +96,7 @@ constexpr auto kTable = concat(
     row(S::kResync, E::kResyncedRunning, S::kPostcopy, kActStream),
     row(S::kResync, E::kComplete, S::kCompleted, kActFinish | kActClose),
     row(S::kSuspended, E::kRecover, S::kReconnecting, kActReconnect),
+    row(S::kSuspended, E::kFence, S::kRolledBack, kActResume),
     row(S::kCancelling, E::kCancelAcked, S::kRolledBack, kActClose),
     row(S::kCancelling, E::kPeerAbort, S::kRolledBack, kActClose),
     row(S::kCancelling, E::kLinkLost, S::kRolledBack, kActClose),
@@ -181,7 +182,8 @@ std::string_view to_string(SourceEvent event) {
                                  "local-error",
                                  "resynced-ready",
                                  "resynced-running",
-                                 "recover"};
+                                 "recover",
+                                 "fence"};
   return kNames.at(static_cast<std::size_t>(event));
 }
 

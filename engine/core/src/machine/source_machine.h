@@ -32,6 +32,7 @@ enum class SourceEvent : std::uint8_t {
   kResyncedReady,    ///< connected again; the target waits for COMMIT
   kResyncedRunning,  ///< connected again; the guest runs there
   kRecover,          ///< an operator wants another try
+  kFence,            ///< an operator knows that the target is dead
 };
 
 /// What the session must do on a transition, in the order of the bits.
@@ -68,8 +69,8 @@ struct SourceBugs {
 };
 
 /// The source's side of the handover as a table; sans I/O: no clock, no thread, no fd.
-/// Guarantees: after kActDecide no transition carries kActResume except on kNotStarted, and none
-/// kActDecide again.
+/// Guarantees: after kActDecide no transition carries kActResume except on kNotStarted and, by an
+/// operator's word, kFence; and none kActDecide again.
 class SourceMachine {
  public:
   explicit SourceMachine(SourceBugs bugs = {}) : bugs_(bugs) {}

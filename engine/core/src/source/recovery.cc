@@ -231,6 +231,17 @@ bool SourceSession::Impl::recover(Transport* transport) {
   return true;
 }
 
+Result<bool> SourceSession::Impl::resume_fenced() {
+  if (!ended() || runner_.state() != SourceState::kSuspended) {
+    return false;
+  }
+  wait();
+  log_warn("source: fenced by an operator: the guest runs on here as it was when it stopped");
+  runner_.restart(SourceEvent::kFence);
+  GODWIT_TRY(std::move(resumed_));
+  return true;
+}
+
 void SourceSession::Impl::run_again() {
   auto loop = transport_->make_loop();
   if (!loop) {

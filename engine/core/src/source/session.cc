@@ -342,6 +342,9 @@ void SourceSession::stop_reconnecting() {
 bool SourceSession::recover(Transport* transport) {
   return impl_->recover(transport);
 }
+Result<bool> SourceSession::resume_fenced() {
+  return impl_->resume_fenced();
+}
 SourceState SourceSession::state() const {
   return impl_->state();
 }

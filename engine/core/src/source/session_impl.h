@@ -47,6 +47,7 @@ class SourceSession::Impl {
   bool request_cancel();
   void stop_reconnecting();
   bool recover(Transport* transport);
+  Result<bool> resume_fenced();
   [[nodiscard]] SourceState state() const { return runner_.state(); }
   [[nodiscard]] Progress progress() const;
 
@@ -120,6 +121,7 @@ class SourceSession::Impl {
   Status send_state();
   Status send_commit();
   Status begin_stream();
+  /// The guest goes on here; what came of it is in resumed_.
   void resume();
 
   // a lost link
@@ -160,6 +162,7 @@ class SourceSession::Impl {
   bool tracking_started_ = false;
   bool accepted_ = false;
   bool stopped_ = false;
+  Status resumed_;
   bool cancelled_ = false;
   bool target_maps_ = false;  // placing a page maps it there, so old ones cost an unmapping
   Ordered ordered_ = Ordered::kNothing;

@@ -1,3 +1,4 @@
+#include <utility>
 
 #include "godwit/base/clock.h"
 #include "godwit/base/log.h"
@@ -109,11 +110,12 @@ void SourceSession::Impl::resume() {
     tracking_->stop();
     tracking_started_ = false;
   }
-  if (stopped_) {
-    if (auto resumed = guest_.resume(); !resumed) {
-      log_error("source: the guest could not be resumed: {}", resumed.error().message());
-    }
-    stopped_ = false;
+  if (!std::exchange(stopped_, false)) {
+    return;
+  }
+  resumed_ = guest_.resume();
+  if (!resumed_) {
+    log_error("source: the guest could not be resumed: {}", resumed_.error().message());
   }
 }
 

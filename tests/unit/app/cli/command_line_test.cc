@@ -31,7 +31,7 @@ TEST(CommandLine, EachCommandHasItsLine) {
   EXPECT_EQ(line_of<ReceiveLine>({"receive", "--control=s"}).listen, "tcp:127.0.0.1:0");
   EXPECT_EQ(line_of<MigrateLine>({"migrate", "--control", "s", "--to", "tcp:7"}).to,
             "tcp:127.0.0.1:7");
-  for (const auto* command : {"status", "report", "switch", "cancel", "stop"}) {
+  for (const auto* command : {"status", "report", "switch", "cancel", "resume", "stop"}) {
     EXPECT_EQ(line_of<ClientLine>({command, "--control", "s"}).command, command);
   }
   EXPECT_FALSE(line_of<DemoLine>({"demo"}).json);
@@ -81,7 +81,7 @@ TEST(CommandLine, SaysWhatIsWrong) {
        {Case{{"dance"},
              "'dance' is no command; possible: run, receive, migrate, recover, status, report, "
              "switch, "
-             "cancel, stop, "
+             "cancel, resume, stop, "
              "demo"},
         Case{{}, "A subcommand is required"},
         Case{{"migrate", "--to", "tcp:1"}, "--control is required"},

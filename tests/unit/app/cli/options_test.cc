@@ -56,6 +56,8 @@ const std::vector<std::pair<std::string, std::string>>& other_values() {
       {"--stall", "8s"},
       {"--dump-guest-core", "true"},
       {"--migration", "3"},
+      {"--fence", "true"},
+      {"--yes", "true"},
   };
   return kValues;
 }

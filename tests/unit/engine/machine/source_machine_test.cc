@@ -10,7 +10,7 @@ namespace godwit::engine {
 namespace {
 
 TEST(SourceMachine, EveryStateIsReachedAndEveryPairIsListedOnceOrRefused) {
-  expect_whole_table<SourceMachine>(SourceState::kRevoking, SourceEvent::kRecover);
+  expect_whole_table<SourceMachine>(SourceState::kRevoking, SourceEvent::kFence);
 }
 
 /// States in which the decision is recorded: all that follow a row with kActDecide.
@@ -19,9 +19,10 @@ std::set<SourceState> decided_states() {
   for (bool grew = true; grew;) {
     grew = false;
     for (const auto& row : SourceMachine::table()) {
-      // NOT_STARTED binds the target never to run: it takes the decision back.
+      // NOT_STARTED binds the target never to run, and a fence says that it cannot: they take the
+      // decision back.
       if (((row.actions & kActDecide) != 0 || decided.count(row.from) != 0) &&
-          row.event != SourceEvent::kNotStarted) {
+          row.event != SourceEvent::kNotStarted && row.event != SourceEvent::kFence) {
         grew = decided.insert(row.to).second || grew;
       }
     }
@@ -35,7 +36,8 @@ TEST(SourceMachine, NeverResumesAfterTheDecisionExceptOnNotStarted) {
   EXPECT_EQ(decided.count(SourceState::kRolledBack), 0U);
   for (const auto& row : SourceMachine::table()) {
     if (decided.count(row.from) != 0) {
-      EXPECT_TRUE((row.actions & kActResume) == 0 || row.event == SourceEvent::kNotStarted)
+      EXPECT_TRUE((row.actions & kActResume) == 0 || row.event == SourceEvent::kNotStarted ||
+                  row.event == SourceEvent::kFence)
           << to_string(row.from) << " + " << to_string(row.event);
     }
   }
@@ -109,7 +111,7 @@ TEST(SourceMachine, ClosesOnEveryWayToAnEndAndNowhereElse) {
   for (const auto& row : SourceMachine::table()) {
     const bool end = row.to == SourceState::kCompleted || row.to == SourceState::kRolledBack ||
                      row.to == SourceState::kFailed || row.to == SourceState::kSuspended;
-    EXPECT_EQ((row.actions & kActClose) != 0, end)
+    EXPECT_EQ((row.actions & kActClose) != 0, end && row.event != SourceEvent::kFence)
         << to_string(row.from) << " + " << to_string(row.event);
   }
 }
@@ -165,7 +167,7 @@ TEST(SourceMachine, NamesEveryStateAndEvent) {
   for (int s = 1; s <= static_cast<int>(SourceState::kRevoking); ++s) {
     EXPECT_TRUE(names.insert(to_string(static_cast<SourceState>(s))).second);
   }
-  for (int e = 1; e <= static_cast<int>(SourceEvent::kRecover); ++e) {
+  for (int e = 1; e <= static_cast<int>(SourceEvent::kFence); ++e) {
     EXPECT_FALSE(to_string(static_cast<SourceEvent>(e)).empty());
   }
   EXPECT_EQ(to_string(SourceState::kRolledBack), "rolled-back");

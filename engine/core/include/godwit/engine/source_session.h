@@ -41,6 +41,12 @@ class SourceSession {
   /// at a time, and none in wait().
   bool recover(Transport* transport = nullptr);
 
+  /// Runs the guest of a session that has ended held on here, as it was when it stopped, because the
+  /// target is dead for certain: what the guest did there is lost, and if it still runs there, there are
+  /// two of it. False when the session is not held. Errors: those of SourceGuest::resume(). Thread: as
+  /// recover().
+  Result<bool> resume_fenced();
+
   [[nodiscard]] SourceState state() const;
   [[nodiscard]] Progress progress() const;
 
