@@ -11,11 +11,18 @@ void TargetSession::Impl::watch_listener() {
   if (listening_) {
     return;
   }
-  if (auto watched = runner_.loop()->watch(listener_.fd(), [this] { accept_one(); }); !watched) {
-    runner_.note_error(watched.error());
-    runner_.push(TargetEvent::kLocalError);
+  auto watched = runner_.loop()->watch(listener_.fd(), [this] { accept_one(); });
+  listening_ = watched.has_value();
+  if (watched) {
+    return;
   }
-  listening_ = true;
+  if (may_resume()) {
+    // A guest that runs here is not held for want of a way back that it may never need.
+    log_warn("target: a lost link could not be taken up again: {}", watched.error().message());
+    return;
+  }
+  runner_.note_error(watched.error());
+  runner_.push(TargetEvent::kLocalError);
 }
 
 void TargetSession::Impl::stop_listening() {

@@ -66,6 +66,8 @@ void TargetSession::Impl::take_link() {
            .on_error = [this](const Error& error) { on_link_error(error); }});
       !attached) {
     on_link_error(attached.error());
+    control_.reset();
+    return;
   }
   control_->send(wire::MessageType::kWelcome, handshake_.session());
 }
@@ -77,6 +79,9 @@ void TargetSession::Impl::tell_running() {
 }
 
 void TargetSession::Impl::tell_missing() {
+  if (!control_) {
+    return;
+  }
   make_lanes();
   if (runner_.state() != TargetState::kReady) {
     tell_running();
@@ -91,6 +96,9 @@ void TargetSession::Impl::tell_missing() {
 }
 
 void TargetSession::Impl::tell_complete() {
+  if (!control_) {
+    return;
+  }
   tell_running();
   control_->send(wire::MessageType::kComplete, *complete_);
 }
