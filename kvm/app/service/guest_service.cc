@@ -1,5 +1,7 @@
 #include "service/guest_service.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "godwit/base/clock.h"
@@ -494,12 +496,13 @@ Status GuestService::recover(const RecoverRequest& request, ControlConnection& c
 
 Result<Json> GuestService::report(const ReportRequest& request) const {
   const std::lock_guard lock(mutex_);
-  for (auto ended = ended_.rbegin(); ended != ended_.rend(); ++ended) {
-    if (!request.id || ended->summary.id == *request.id) {
-      ReportAnswer found;
-      found.report = ended->report;
-      return report_answer_json(std::move(found));
-    }
+  const auto found = std::ranges::find_if(ended_, [&](const Ended& ended) {
+    return request.id ? ended.summary.id == *request.id : &ended == &ended_.back();
+  });
+  if (found != ended_.end()) {
+    ReportAnswer answer;
+    answer.report = found->report;
+    return report_answer_json(std::move(answer));
   }
   return refuse(request.id ? fmt::format("there is no report of migration {} here", *request.id)
                            : std::string("no migration away from here has ended"));

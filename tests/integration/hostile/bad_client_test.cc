@@ -47,7 +47,7 @@ TEST_F(BadClient, TheOutcomeOfAMigrationCanBeAskedForLater) {
   Receiver target(directory_, "target");
   // The guest has a first attempt behind it.
   EXPECT_EQ(guest.status()["last_migration"]["outcome"], "failed");
-  for (const std::uint64_t id : {2, 3}) {
+  for (const std::uint64_t id : {2UL, 3UL}) {
     auto migration = start(guest, target.address());
     migration->signal(SIGKILL);
     EXPECT_EQ(run("cancel --control " + guest.control()).code, 0);

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -288,10 +288,14 @@ void ScanDirtySource::stop() {
 /// corrected in April 2024
 Status check_kernel() {
   utsname name{};
-  int major = 0;
-  int minor = 0;
-  if (::uname(&name) == 0 && std::sscanf(name.release, "%d.%d", &major, &minor) == 2 &&
-      major == 6 && (minor == 7 || minor == 8)) {
+  if (::uname(&name) != 0) {
+    return {};
+  }
+  const std::string_view release = name.release;
+  // "6.8.0-31-generic", "6.8-rc3", and not "6.80".
+  const bool affected = (release.starts_with("6.7") || release.starts_with("6.8")) &&
+                        release.find_first_not_of("0123456789", 2) == 3;
+  if (affected) {
     return fail(ErrorCode::kUnsupported,
                 "PAGEMAP_SCAN",
                 fmt::format("Linux {} may lose writes to pages that are swapped (fixed in 6.9)",

@@ -172,15 +172,6 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       runner_.push(SourceEvent::kNotStarted);
       return {};
     }
-    case MessageType::kMissing: {
-      GODWIT_TRY_ASSIGN(auto missing, wire::decode_missing(frame.body));
-      return take_missing(std::move(missing));
-    }
-    case MessageType::kMissingEnd: {
-      GODWIT_TRY(check_epoch(frame, "MISSING_END"));
-      GODWIT_TRY_ASSIGN(const auto end, wire::decode_missing_end(frame.body));
-      return end_missing(end);
-    }
     case MessageType::kComplete: {
       GODWIT_TRY_ASSIGN(const auto complete, wire::decode_complete(frame.body));
       take_figures(complete, report_.target);
@@ -204,7 +195,7 @@ Status SourceSession::Impl::on_control(const wire::FrameView& frame) {
       return {};
     }
     default:
-      return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
+      return on_resync(frame);
   }
 }
 

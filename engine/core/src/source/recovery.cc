@@ -127,7 +127,23 @@ void SourceSession::Impl::dial() {
   }
 }
 
-Status SourceSession::Impl::take_missing(wire::Missing missing) {
+Status SourceSession::Impl::on_resync(const wire::FrameView& frame) {
+  switch (frame.header.type) {
+    case wire::MessageType::kMissing: {
+      GODWIT_TRY_ASSIGN(const auto missing, wire::decode_missing(frame.body));
+      return take_missing(missing);
+    }
+    case wire::MessageType::kMissingEnd: {
+      GODWIT_TRY(check_epoch(frame, "MISSING_END"));
+      GODWIT_TRY_ASSIGN(const auto end, wire::decode_missing_end(frame.body));
+      return end_missing(end);
+    }
+    default:
+      return fail(ErrorCode::kProtocol, "control channel", "a message that does not belong here");
+  }
+}
+
+Status SourceSession::Impl::take_missing(const wire::Missing& missing) {
   if (runner_.state() == SourceState::kRevoking) {
     return {};
   }
@@ -187,10 +203,7 @@ Status SourceSession::Impl::end_missing(const wire::MissingEnd& end) {
   log_info("source: connected again: {} pages are missing, {} of them were on their way",
            end.pages,
            again);
-  if (const auto opened = open_channels(); !opened) {
-    return opened;
-  }
-  return {};
+  return open_channels();
 }
 
 void SourceSession::Impl::note_recovered() {

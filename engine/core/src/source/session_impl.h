@@ -134,7 +134,9 @@ class SourceSession::Impl {
   /// There is no link, and one is to be had.
   [[nodiscard]] bool dials() const;
   [[nodiscard]] std::optional<std::int64_t> wakes_at() const;
-  Status take_missing(wire::Missing missing);
+  /// The messages that only a link which was taken up again brings.
+  Status on_resync(const wire::FrameView& frame);
+  Status take_missing(const wire::Missing& missing);
   /// What the target misses is pending again; the page channels open.
   Status end_missing(const wire::MissingEnd& end);
   void resynced();

@@ -72,11 +72,11 @@ void TargetUrgent::drop_channel() {
   loop_->wake();
 }
 
-void TargetUrgent::adopt(std::unique_ptr<Channel> channel, wire::Welcome welcome) {
+void TargetUrgent::adopt(std::unique_ptr<Channel> channel, const wire::Welcome& welcome) {
   {
     const std::lock_guard lock(news_mutex_);
     adopted_ = std::move(channel);
-    adopted_welcome_ = std::move(welcome);
+    adopted_welcome_ = welcome;
   }
   loop_->wake();
 }

@@ -33,7 +33,7 @@ class TargetUrgent {
   /// the channel still says is not heard. Thread: control.
   void drop_channel();
   /// Another channel instead: what faults wait for is asked for again. Thread: control.
-  void adopt(std::unique_ptr<Channel> channel, wire::Welcome welcome);
+  void adopt(std::unique_ptr<Channel> channel, const wire::Welcome& welcome);
   [[nodiscard]] const FaultLog& log() const { return log_; }  ///< after stop()
 
  private:
