@@ -94,8 +94,8 @@ class Forwarding : public Channel, private ChannelHandler {
   std::atomic<bool> ended_{false};
 };
 
-/// flip-bit: sends a copy of the first frame with the page, one bit of it changed, behind the back of
-/// the checksum.
+/// flip-bit: sends a copy of every frame with the page before the switch, or of the first one after it,
+/// one bit of it changed, behind the back of the checksum.
 class FlippingChannel final : public Forwarding {
  public:
   FlippingChannel(std::unique_ptr<Channel> inside,
@@ -110,7 +110,9 @@ class FlippingChannel final : public Forwarding {
       frame_.insert(frame_.end(), bytes, bytes + part.iov_len);
     }
     auto* byte = byte_of_page();
-    if (byte == nullptr || !course().first()) {
+    // Before the switch a later copy would mend the first one; after it each page goes once, and once
+    // more if it was damaged.
+    if (byte == nullptr || (course().saved() && !course().first())) {
       return Forwarding::start_send(parts);
     }
     *byte ^= std::byte{1};
