@@ -91,6 +91,18 @@ bool SourceSession::Impl::may_dial(std::int64_t now) const {
          !give_up_link_.load(std::memory_order_acquire);
 }
 
+std::string SourceSession::Impl::why_not_dialled() const {
+  if (!handshake_.recovers()) {
+    return "recovery was not agreed on";
+  }
+  // acquire: pairs with stop_reconnecting().
+  if (give_up_link_.load(std::memory_order_acquire)) {
+    return "given up on request";
+  }
+  return fmt::format("the link did not come back within {} ms",
+                     options_.recover_for_ns / 1'000'000);
+}
+
 bool SourceSession::Impl::dials() const {
   return runner_.state() == SourceState::kReconnecting ||
          (runner_.state() == SourceState::kRevoking && !control_);
@@ -103,10 +115,7 @@ std::optional<std::int64_t> SourceSession::Impl::wakes_at() const {
 void SourceSession::Impl::dial() {
   const auto now = monotonic_ns();
   if (!may_dial(now)) {
-    runner_.note_error(make_error(ErrorCode::kTimeout,
-                                  "reconnect",
-                                  fmt::format("the link did not come back within {} s",
-                                              options_.recover_for_ns / 1'000'000'000)));
+    runner_.note_error(make_error(ErrorCode::kTimeout, "reconnect", why_not_dialled()));
     runner_.push(SourceEvent::kTimeout);
     return;
   }

@@ -131,6 +131,8 @@ class SourceSession::Impl {
   /// One attempt, if it is due; or the end of all.
   void dial();
   [[nodiscard]] bool may_dial(std::int64_t now) const;
+  /// For the message. Requires: not may_dial().
+  [[nodiscard]] std::string why_not_dialled() const;
   /// There is no link, and one is to be had.
   [[nodiscard]] bool dials() const;
   [[nodiscard]] std::optional<std::int64_t> wakes_at() const;
