@@ -26,6 +26,14 @@ engine::SourceOptions recovering() {
   return options;
 }
 
+/// Slow enough that there is a post-copy to lose links in.
+engine::SourceOptions slow_postcopy() {
+  auto options = recovering();
+  options.mode = engine::Mode::kPostcopy;
+  options.max_bandwidth = 64 * kMiB;
+  return options;
+}
+
 engine::TargetOptions waiting() {
   engine::TargetOptions options;
   options.recovers = true;
@@ -198,10 +206,8 @@ class RecoveryAtMoment : public Recovery, public testing::WithParamInterface<Mom
 
 TEST_P(RecoveryAtMoment, GoesOnByItselfHoweverOften) {
   boot(GetParam().backing);
-  auto options = recovering();
+  auto options = slow_postcopy();
   options.channels = GetParam().channels;
-  options.max_bandwidth = 64 * kMiB;  // so that there is a post-copy to lose links in
-  options.mode = engine::Mode::kPostcopy;
   start(options, waiting());
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
   const auto all = source_->progress().remaining_pages;
@@ -268,10 +274,7 @@ TEST_F(Recovery, MomentsOfChance) {
 
 TEST_F(Recovery, ALinkThatStaysDownForAWhileIsDialledUntilItIsBack) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
-  start(options, waiting());
+  start(slow_postcopy(), waiting());
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
   link_->set_down(true);
   link_->cut();
@@ -290,9 +293,7 @@ TEST_F(Recovery, ALinkThatStaysDownForAWhileIsDialledUntilItIsBack) {
 
 TEST_F(Recovery, WhoGivesUpHoldsAndAnOperatorCanTryAgain) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
+  auto options = slow_postcopy();
   options.recover_for_ns = 50'000'000;
   start(options, waiting());
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
@@ -313,9 +314,7 @@ TEST_F(Recovery, WhoGivesUpHoldsAndAnOperatorCanTryAgain) {
 
 TEST_F(Recovery, AFencedSourceRunsItsGuestOnAsItWasWhenItStopped) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
+  auto options = slow_postcopy();
   options.recover_for_ns = 50'000'000;
   start(options, waiting());
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
@@ -339,10 +338,7 @@ TEST_F(Recovery, AFencedSourceRunsItsGuestOnAsItWasWhenItStopped) {
 
 TEST_F(Recovery, StopReconnectingEndsTheWaitAtOnce) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
-  start(options, waiting());
+  start(slow_postcopy(), waiting());
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
   link_->set_down(true);
   link_->cut();
@@ -356,10 +352,7 @@ TEST_F(Recovery, StopReconnectingEndsTheWaitAtOnce) {
 // Recovery is both sides' wish.
 TEST_F(Recovery, WithoutTheTargetsConsentBothHoldAtOnce) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
-  start(options, {});
+  start(slow_postcopy(), {});
   ASSERT_TRUE(reach(engine::SourceState::kPostcopy));
   link_->cut();
   EXPECT_EQ(source_->wait().outcome, engine::Outcome::kInDoubt);
@@ -371,9 +364,7 @@ TEST_F(Recovery, WithoutTheTargetsConsentBothHoldAtOnce) {
 // A link that is neither broken nor moves anything: the target's process stands still, say.
 TEST_F(Recovery, ASilenceThatIsTooLongIsALostLink) {
   boot();
-  auto options = recovering();
-  options.mode = engine::Mode::kPostcopy;
-  options.max_bandwidth = 64 * kMiB;
+  auto options = slow_postcopy();
   options.stall_ns = 200'000'000;
   link_->judge_received(once(wire::MessageType::kComplete, Fate::kIsLost));
   start(options, waiting());
