@@ -406,8 +406,7 @@ Status GuestService::resume(const ResumeRequest& request) {
   }
   const std::string lost =
       "the guest goes on as it was when it stopped here: what it has done at the target since is "
-      "lost, "
-      "and if it still runs there, there are two of it";
+      "lost, and if it still runs there, there are two of it";
   if (!request.fence) {
     return refuse(
         "the target may be running the guest; where it is dead for certain, --fence says so: " +

@@ -141,9 +141,8 @@ std::uint64_t DirtyLedger::claim_in_flight(RegionIndex region,
 void DirtyLedger::give_back(
     const std::vector<PageRun>& missing,
     const std::function<void(RegionIndex, std::uint64_t word, std::uint64_t bits)>& again) {
-  // What is pending here and not missing there cannot be: a page that was never claimed has not
-  // arrived. The target's count and hash have been compared with `missing`, and the caller compares
-  // the sets.
+  // A page that was never claimed cannot have arrived, so what is pending must be among the missing.
+  // Nothing here checks that: the caller compares count and hash of the result with the target's.
   for (RegionIndex region = 0; region < in_flight_.size(); ++region) {
     in_flight_[region].harvest([](std::uint64_t, std::uint64_t) {});
   }

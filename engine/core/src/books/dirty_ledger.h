@@ -56,7 +56,7 @@ class DirtyLedger {
     return in_flight_[page.region].test(page.index);
   }
 
-  /// After a lost link: exactly these pages are pending, and none is in flight, whatever was before.
+  /// After a lost link: these pages are pending as well as those that were, and none is in flight.
   /// `again` gets those that were sent already, in words. Requires: nobody claims.
   void give_back(
       const std::vector<PageRun>& missing,

@@ -33,7 +33,9 @@ class SourceSession {
   /// Legal until the decision to commit; afterwards without effect (returns false).
   bool request_cancel();
 
-  /// A link that is being dialled again is given up: the session ends held.
+  /// A link that is being dialled again is given up: the session ends held. A link that is lost later
+  /// is not dialled either, until recover(), which needs another transport then: that of this dialling
+  /// has been interrupted for good.
   void stop_reconnecting();
   /// Dials the target of a session that has ended held once more, for SourceOptions::recover_for_ns,
   /// over `transport` (another address) if there is one; it outlives the session. wait() then waits for
